@@ -1,0 +1,1 @@
+"""The activities of the program: one a file."""

@@ -1,0 +1,1 @@
+"""The words of a batch and its pure decisions: no I/O, nothing of ours but errors."""

@@ -1,0 +1,76 @@
+"""What a batch is started with. No recipient's address, no field and no message text is ever in here."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Seconds = Annotated[timedelta, Field(gt=timedelta(0))]
+
+DEFAULT_RETRY_DELAYS = (
+    timedelta(minutes=1),
+    timedelta(minutes=5),
+    timedelta(minutes=15),
+    timedelta(hours=1),
+    timedelta(hours=4),
+)
+
+
+class InDoubt(StrEnum):
+    """What to do about a recipient who may or may not have been mailed."""
+
+    RESEND = "resend"
+    """Mail again under the same Message-ID, and name the recipient in the report: nobody misses the mail."""
+    HOLD = "hold"
+    """Never mail twice: the recipient is reported as `unknown`."""
+
+
+class BatchOptions(BaseModel):
+    """How a batch is mailed. Every field has a default that suits most relays."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    connections: int = Field(default=20, ge=1, le=2000)
+    """Connections to the relay at the same time, over all workers."""
+    in_doubt: InDoubt = InDoubt.RESEND
+    slice_size: int | None = Field(default=None, ge=1, le=20_000)
+    """Recipients a slice; None lets the program decide (batchmail.batch.slices)."""
+    retry_delays: tuple[timedelta, ...] = DEFAULT_RETRY_DELAYS
+    """How long a deferred recipient waits before each further try; after the last it is `expired`."""
+    heartbeat_timeout: Seconds = timedelta(seconds=10)
+    """How long a worker may be silent before its slices go on elsewhere; also the length of its lease."""
+    retry_interval: Seconds = timedelta(seconds=1)
+    """Between two attempts of a slice; without growth."""
+    admins: tuple[str, ...] = ()
+    """Who is told when the batch has ended."""
+
+
+class BatchRequest(BaseModel):
+    """Input of BatchEmailWorkflow: a list and a message, each by its id in the store or by its location.
+
+    A location is a path or URL that the *worker* can read.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    snapshot: str | None = None
+    list: str | None = None
+    email_column: str | None = None
+    message: str | None = None
+    message_location: str | None = None
+    sender: str | None = None
+    """Replaces the message's own `from` (message_location only)."""
+    subject: str | None = None
+    """Replaces the message's own `subject` (message_location only)."""
+    options: BatchOptions = BatchOptions()
+
+    @model_validator(mode="after")
+    def _each_by_id_or_location(self) -> BatchRequest:
+        if (self.snapshot is None) == (self.list is None):
+            raise ValueError("give either `snapshot` (an id in the store) or `list` (a location), not both")
+        if (self.message is None) == (self.message_location is None):
+            raise ValueError("give either `message` (an id in the store) or `message_location`, not both")
+        return self
