@@ -29,7 +29,7 @@ class Store:
             self._objects = LocalStore(str(self.root))
         except (OSError, BaseError) as error:
             raise StoreError(
-                f"The store {self.root} cannot be used ({_said(error)}): set BATCH_STORE to a writable folder."
+                f"The store {self.root} cannot be used ({_said(error)}): set BATCH_STORE to a folder you own."
             ) from None
 
     def __str__(self) -> str:
