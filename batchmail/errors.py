@@ -29,6 +29,10 @@ class MessageError(InputError):
     """The message cannot be used: names file, line and what is wrong."""
 
 
+class FillError(InputError):
+    """The message could not be filled for one recipient; names neither the address nor any field's value."""
+
+
 class RefusedError(BatchmailError):
     """The command is understood and refused, since it would do what nobody can have meant."""
 
