@@ -1,0 +1,425 @@
+"""One attempt of a slice, as a state machine without I/O: docs/architecture.md, "The life of a slice".
+
+It is told what was heard (answers to heartbeats, markers in the store, verdicts of the relay, requests to
+stop) and says what may be done next: what a heartbeat carries, who may be named, whether a body may leave,
+how the attempt ends. It sends nothing, waits for nothing and asks no clock: `now` is always given, in seconds
+on a clock that runs while the machine sleeps.
+
+What it guarantees, whatever is lost, late or doubled around it: a body may leave only for an intent that the
+server has acknowledged, within the lease that acknowledgement gave; an attempt whose lease ran out, or that
+was told it is no longer wanted, never says anything again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from enum import Enum
+
+from batchmail.batch import ledger as at
+from batchmail.batch.ledger import Ledger, LedgerRecord
+from batchmail.batch.options import InDoubt
+from batchmail.batch.outcomes import NO_CAUSE, Cause, Follows, Outcome, Stage, Verdict
+
+LOSSES_ALLOWED = 1
+"""A recipient whose transaction lost its connection more often than this is deferred."""
+
+STREAK = 20
+"""So many answers, all one and the same refusal and nobody accepted, are the relay's fault."""
+
+
+class Answer(Enum):
+    """What the server said to a heartbeat."""
+
+    YES = "yes"
+    YES_STOP = "yes, and cancellation is requested"
+    YES_END = "yes, and an operator paused or reset the activity"
+    GONE = "this attempt is no longer wanted"
+    UNCLEAR = "anything else"
+
+
+class Phase(Enum):
+    """Where an attempt is in its life."""
+
+    OPENING = "the first heartbeat, which names nobody, is not acknowledged yet"
+    MARKING = "the marker is to be written, and the store's markers to be listed"
+    MAILING = "recipients are named and mailed"
+    STOPPING = "nobody new is named; what is in flight is settled, then a result"
+    FAILING = "nobody new is named; what is in flight is settled within the lease, then a failure"
+    DEAD = "every connection is closed and nothing more is said"
+
+
+class Intent:
+    """One naming of one row. Bodies go out for acknowledged, open intents only."""
+
+    __slots__ = ("acknowledged", "body_out", "open", "row")
+
+    def __init__(self, row: int) -> None:
+        self.row = row
+        self.acknowledged = False
+        self.body_out = False
+        self.open = True
+
+
+class Attempt:
+    """The decisions of one attempt.
+
+    `ledger`: what was found (heartbeat details, else the part's input, else all rows pending). `lease`:
+    seconds an acknowledgement is good for, the heartbeat timeout. `last_try`: who is deferred now is given up.
+    """
+
+    def __init__(
+        self, ledger: Ledger, nonce: str, *, in_doubt: InDoubt, lease: float, last_try: bool = False
+    ) -> None:
+        self.ledger = ledger
+        self.nonce = nonce
+        self.phase = Phase.OPENING
+        self.why_stopping = ""
+        self.cancelled = False
+        if nonce not in ledger.nonces:
+            ledger.nonces.append(nonce)
+        self._in_doubt = in_doubt
+        self._lease = lease
+        self._lease_end: float | None = None
+        self._last_try = last_try
+        self._cursor = 0
+        self._again: deque[int] = deque()
+        self._open: set[Intent] = set()
+        self._unsent: list[Intent] = []
+        self._asked: list[Intent] = []
+        self._asked_at: float | None = None
+        self._asked_changes = 0
+        self._changes = 1
+        self._acknowledged_changes = 0
+        self._losses: dict[int, int] = {}
+        self._fault: Cause | None = None
+        self._abandoned = False
+
+    # Heartbeats: one at a time
+
+    @property
+    def has_news(self) -> bool:
+        """Whether a heartbeat would tell the server anything new."""
+        return self._changes != self._acknowledged_changes
+
+    @property
+    def beating(self) -> bool:
+        """Whether a heartbeat is on its way."""
+        return self._asked_at is not None
+
+    def lease_left(self, now: float) -> float:
+        """Seconds of lease left; the whole length before the first acknowledgement."""
+        return self._lease if self._lease_end is None else self._lease_end - now
+
+    def heartbeat(self, now: float, waiting: str = "") -> LedgerRecord | None:
+        """The details of the next heartbeat, or None where there must not be another."""
+        if self.phase in (Phase.FAILING, Phase.DEAD) or not self.has_lease(now):
+            return None
+        self._asked, self._unsent = self._unsent, []
+        self._asked_at = now
+        self._asked_changes = self._changes
+        return self.ledger.record(waiting)
+
+    def heard(self, answer: Answer, now: float) -> list[Intent]:
+        """The answer to the heartbeat on its way; returns the intents that are now acknowledged."""
+        asked, self._asked = self._asked, []
+        asked_at, self._asked_at = self._asked_at, None
+        if asked_at is None or self.phase is Phase.DEAD:
+            return []
+        if answer is Answer.GONE:
+            self.die()
+            return []
+        if answer is Answer.UNCLEAR:
+            # Never again a heartbeat: a late one must not turn the ledger back.
+            self._end_by_failure(asked)
+            return []
+        if not self.has_lease(now):
+            return []
+        self._lease_end = asked_at + self._lease
+        if not self.has_lease(now):
+            return []
+        self._acknowledged_changes = self._asked_changes
+        if answer is Answer.YES_END:
+            self._end_by_failure(asked)
+            return []
+        if answer is Answer.YES_STOP:
+            self._withdraw(asked)
+            self.stop("cancellation was requested")
+            asked = []
+        if self.phase is Phase.OPENING:
+            self.phase = Phase.MARKING
+        allowed = [intent for intent in asked if intent.open]
+        for intent in allowed:
+            intent.acknowledged = True
+        return allowed
+
+    def has_lease(self, now: float) -> bool:
+        """Whether the lease is good; once found run out, the attempt is dead for good."""
+        if self.phase is Phase.DEAD:
+            return False
+        if self._lease_end is not None and now >= self._lease_end:
+            self.die()
+            return False
+        return True
+
+    def die(self) -> None:
+        """Superseded, or not known to be otherwise: nothing more is said or sent."""
+        self.phase = Phase.DEAD
+
+    # The store
+
+    def listed(self, nonces: Iterable[str], files: Iterable[LedgerRecord]) -> None:
+        """The slice's markers and outcome files, listed after this attempt's own marker was written.
+
+        `files` are read only where `strangers` says so. Decides who is in doubt.
+        """
+        if self.phase is not Phase.MARKING:
+            return
+        ledger = self.ledger
+        strangers = self.strangers(nonces)
+        if strangers:
+            ledger.collapse_deferred()
+            # A ledger was lost, or ran backwards: what it calls settled stays, in doubt.
+            for row, state in enumerate(ledger.states):
+                if state not in _UNSETTLED and state != at.ABSENT:
+                    ledger.mark(row)
+            others = set(nonces) - {self.nonce}
+            for record in files:
+                ledger.adopt(record, marked=not others <= set(record.nonces))
+            for row in list(ledger.rows(*_UNSETTLED)):
+                self._doubt(row)
+            ledger.nonces += sorted(strangers)
+        else:
+            for row in list(ledger.rows(at.NAMED, at.NAMED_MARKED)):
+                self._doubt(row)
+        self._again.extend(ledger.rows(at.PENDING_MARKED))
+        self._changes += 1
+        self.phase = Phase.STOPPING if self.why_stopping else Phase.MAILING
+
+    def strangers(self, nonces: Iterable[str]) -> set[str]:
+        """The attempts that have begun and that this attempt's ledger does not descend from."""
+        return set(nonces) - set(self.ledger.nonces)
+
+    # Recipients
+
+    @property
+    def in_flight(self) -> int:
+        """Open intents."""
+        return len(self._open)
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether `name` would find somebody."""
+        if self.phase is not Phase.MAILING:
+            return False
+        if self._again:
+            return True
+        self._cursor = self._first_pending()
+        return self._cursor >= 0
+
+    def name(self) -> Intent | None:
+        """The next pending row becomes an intent, or None where nobody is to be named."""
+        if not self.has_pending:
+            return None
+        row = self._again.popleft() if self._again else self._cursor
+        self.ledger.name(row)
+        intent = Intent(row)
+        self._open.add(intent)
+        self._unsent.append(intent)
+        self._changes += 1
+        return intent
+
+    def may_send_body(self, intent: Intent, now: float) -> bool:
+        """Whether this intent's body may leave at this very instant; if so, it is taken as gone out."""
+        if not (intent.acknowledged and intent.open and self.has_lease(now)):
+            return False
+        intent.body_out = True
+        return True
+
+    def concluded(self, intent: Intent, verdict: Verdict) -> Follows:
+        """What the relay made of an intent; returns what in fact follows (a streak is the relay's fault)."""
+        if not intent.open or self.phase is Phase.DEAD:
+            return verdict.follows
+        self._close(intent)
+        row, cause = intent.row, verdict.cause
+        follows = verdict.follows
+        if follows is Follows.SENT:
+            self._fault = None
+            self.ledger.settle(row, Outcome.SENT, NO_CAUSE)
+        elif follows in (Follows.REJECTED, Follows.DEFERRED):
+            follows = self._refused(row, follows, cause)
+        elif follows is Follows.RELAY_FAULT:
+            self._pend(row)
+        else:
+            self._lost(row, follows is Follows.IN_DOUBT, cause)
+        return follows
+
+    def withdraw(self, intent: Intent) -> None:
+        """The intent is given up before its body: the row is pending."""
+        if intent.open and not intent.body_out:
+            self._close(intent)
+            self._pend(intent.row)
+
+    # Endings
+
+    def stop(self, why: str) -> list[Intent]:
+        """Hand back: nobody new is named. Returns the unacknowledged intents, which are withdrawn."""
+        if self.phase in (Phase.OPENING, Phase.MARKING, Phase.MAILING):
+            self.why_stopping = self.why_stopping or why
+            if self.phase is not Phase.MAILING:
+                return []
+            self.phase = Phase.STOPPING
+            return self._withdraw(self._unsent + self._asked)
+        return []
+
+    def cancel(self) -> list[Intent]:
+        """The batch is cancelled: hand back, with everybody left settled as not to be mailed."""
+        self.cancelled = True
+        self._abandoned = False
+        return self.stop("the batch was cancelled")
+
+    def closed(self, intent: Intent) -> None:
+        """Its connection was closed from our side: once the body had begun to go out, the row is in doubt."""
+        if intent.open:
+            self._close(intent)
+            if intent.body_out:
+                self._doubt(intent.row)
+                if self.ledger.states[intent.row] == at.PENDING_MARKED:
+                    self._again.append(intent.row)
+            else:
+                self._pend(intent.row)
+
+    def settle_the_rest(self) -> None:
+        """After a cancel, once nothing is in flight: everyone left gets the outcome of not being mailed."""
+        if not self.cancelled or self._abandoned or self.phase is not Phase.STOPPING or self._open:
+            return
+        self._abandoned = True
+        ledger = self.ledger
+        for row in list(ledger.rows(at.PENDING)):
+            ledger.settle(row, Outcome.SUPPRESSED, NO_CAUSE)
+        for row in list(ledger.rows(at.DEFERRED)):
+            ledger.settle(row, Outcome.EXPIRED, NO_CAUSE)
+        for row in list(ledger.rows(at.PENDING_MARKED, at.DEFERRED_MARKED)):
+            ledger.settle(row, Outcome.UNKNOWN, NO_CAUSE)
+        for place, (outcome, cause) in enumerate(list(ledger.legend)):
+            if outcome is Outcome.DEFERRED:
+                for row in list(ledger.rows_of(place)):
+                    marked = ledger.is_marked(row)
+                    ledger.settle(row, Outcome.UNKNOWN if marked else Outcome.EXPIRED, cause)
+        self._changes += 1
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether nothing is in flight and nobody is to be named: the attempt may end."""
+        if self._open:
+            return False
+        if self.phase is Phase.MAILING:
+            return not self.has_pending
+        return self.phase in (Phase.STOPPING, Phase.FAILING, Phase.DEAD)
+
+    @property
+    def is_acknowledged(self) -> bool:
+        """Whether the server has all of the ledger."""
+        return not self.has_news and not self.beating
+
+    # How it is done
+
+    def _first_pending(self) -> int:
+        return self.ledger.states.find(at.PENDING, max(self._cursor, 0)) if self._cursor >= 0 else -1
+
+    def _close(self, intent: Intent) -> None:
+        intent.open = False
+        self._open.discard(intent)
+        self._changes += 1
+
+    def _pend(self, row: int) -> None:
+        self.ledger.pend(row)
+        self._again.append(row)
+        self._changes += 1
+
+    def _doubt(self, row: int) -> None:
+        """The row may or may not have been mailed: by policy it is to be mailed again, or held."""
+        ledger = self.ledger
+        if self._in_doubt is InDoubt.HOLD:
+            ledger.settle(row, Outcome.UNKNOWN, NO_CAUSE)
+        elif ledger.states[row] in (at.DEFERRED, at.DEFERRED_MARKED):
+            ledger.mark(row)
+        else:
+            ledger.states[row] = at.PENDING_MARKED
+
+    def _lost(self, row: int, after_the_body: bool, cause: Cause) -> None:
+        losses = self._losses[row] = self._losses.get(row, 0) + 1
+        if after_the_body:
+            self._doubt(row)
+            if self.ledger.states[row] == at.UNKNOWN:
+                return
+        if losses > LOSSES_ALLOWED:
+            self._defer(row, cause)
+        else:
+            self._pend(row)
+
+    def _defer(self, row: int, cause: Cause) -> None:
+        if not self._last_try:
+            self.ledger.settle(row, Outcome.DEFERRED, cause)
+        elif self.ledger.is_marked(row):
+            self.ledger.settle(row, Outcome.UNKNOWN, cause)
+        else:
+            self.ledger.settle(row, Outcome.EXPIRED, cause)
+
+    def _refused(self, row: int, follows: Follows, cause: Cause) -> Follows:
+        if cause == self._fault and not self._somebody_accepted():
+            self._pend(row)
+            return Follows.RELAY_FAULT
+        if follows is Follows.REJECTED:
+            self.ledger.settle(row, Outcome.REJECTED, cause)
+        else:
+            self._defer(row, cause)
+        if self._somebody_accepted():
+            self._fault = None
+        elif streak(self.ledger.refusals()) == cause:
+            self._fault = cause
+            self._again.extend(self.ledger.revert(cause))
+            return Follows.RELAY_FAULT
+        return follows
+
+    def _somebody_accepted(self) -> bool:
+        ledger = self.ledger
+        return ledger.accepted or at.SENT in ledger.states or at.SENT_MARKED in ledger.states
+
+    def _withdraw(self, intents: Iterable[Intent]) -> list[Intent]:
+        withdrawn = [intent for intent in intents if intent.open and not intent.acknowledged]
+        for intent in withdrawn:
+            self.withdraw(intent)
+        return withdrawn
+
+    def _end_by_failure(self, asked: list[Intent]) -> None:
+        self.phase = Phase.FAILING
+        self._withdraw(asked + self._unsent)
+        self._unsent = []
+
+
+def streak(refusals: dict[Cause, int]) -> Cause | None:
+    """The cause that is the relay's fault, if the first answers of a slice were all one and the same refusal.
+
+    Nobody has been accepted yet (the caller's knowledge). Refusals about an address or a mailbox (x.1.x,
+    x.2.x) or about the message's size are never the relay's. Postfix and others report refusals of sender and
+    login at RCPT.
+    """
+    if len(refusals) != 1:
+        return None
+    (cause, count), *_ = refusals.items()
+    said_by_the_relay = cause.code != 0 and cause.stage is not Stage.FILL
+    about_the_recipient = cause.enhanced[1:4] in (".1.", ".2.")
+    about_the_message = cause.code == 552 or cause.enhanced[1:] == ".3.4"
+    elsewhere = about_the_recipient or about_the_message
+    return cause if count >= STREAK and said_by_the_relay and not elsewhere else None
+
+
+_UNSETTLED = (
+    at.PENDING,
+    at.PENDING_MARKED,
+    at.NAMED,
+    at.NAMED_MARKED,
+    at.DEFERRED,
+    at.DEFERRED_MARKED,
+)
