@@ -90,6 +90,7 @@ class Settings(BaseSettings):
     admin_email: Annotated[tuple[str, ...], NoDecode, BeforeValidator(addresses)] = ()
     batch_store: str | None = None
     batch_state: Path = CHECKOUT / "var"
+    batch_temporal_cli: Path | None = None
     batch_task_queue: str = Field(default="batchmail", min_length=1)
     batch_connections: int = Field(default=20, ge=1, le=2000)
     batch_retry_delays: Annotated[tuple[Duration, ...] | None, NoDecode, BeforeValidator(durations)] = None
