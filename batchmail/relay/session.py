@@ -1,0 +1,419 @@
+"""Drive one open SMTP connection: a state machine that takes one mail after another.
+
+One session carries one transaction at a time:
+
+    begin(envelope) ── MAIL, RCPT, DATA ──▶ body_wanted ── send_body() ──▶ body, final dot ──▶ concluded
+                            └── refused, lost, too late ───────────────────────────────────────▶ concluded
+
+MAIL, RCPT and DATA leave in one write where the relay offers PIPELINING (RFC 2920), one by one where not.
+Every `begin` is answered by exactly one `concluded`, unless the owner calls `close` first. At every moment
+the session knows whose move it is and which stage (RFC 5321) a silence or a loss would hit; what takes too
+long is ended by the owner's sweep, not by a timer for each transaction.
+
+It does not decide when a body may leave, and it never sends anything twice: both are its owner's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from math import inf
+from typing import NamedTuple, Protocol
+
+from batchmail.batch.outcomes import Cause, Follows, Stage, Verdict
+from batchmail.relay.replies import ProtocolViolation, Reply, ReplyParser
+from batchmail.relay.stages import STAGES, Stages
+from batchmail.relay.verdict import LOST, verdict
+
+PIECE = 65_536
+"""Octets of a body written at once; longer ones wait between pieces until the relay has taken some."""
+
+_UNFIT = re.compile(r"[\x00-\x20\x7f<>]")
+_SUCCESS = {Stage.RSET: 2, Stage.MAIL: 2, Stage.RCPT: 2, Stage.DATA: 3, Stage.DOT: 2}
+_NEXT = {Stage.RSET: Stage.MAIL, Stage.MAIL: Stage.RCPT, Stage.RCPT: Stage.DATA}
+_UNUSABLE = {Follows.PENDING, Follows.IN_DOUBT}
+
+_TOO_LARGE = Verdict(Follows.REJECTED, Cause(Stage.MAIL, 552, "5.3.4"))
+_NO_UTF8 = Verdict(Follows.REJECTED, Cause(Stage.MAIL, 553, "5.6.7"))
+
+
+class Envelope(NamedTuple):
+    """One mail for one recipient. `data`: CRLF, dot-stuffed, ends in CRLF.CRLF. `size`: octets for SIZE.
+    `utf8`: whether addresses or header fields need SMTPUTF8 (RFC 6531)."""
+
+    sender: str
+    recipient: str
+    data: bytes
+    size: int
+    utf8: bool
+
+
+class Conversation(Protocol):
+    """Who uses a session. Called from within the session, and may call it back at once."""
+
+    def body_wanted(self, session: Session) -> None:
+        """The relay has said 354; nothing of the body has left. Now, or later: `send_body` or `close`."""
+
+    def concluded(self, session: Session, verdict: Verdict, words: bytes) -> None:
+        """The transaction is over; `words` are the relay's. `session.usable`: it can take another."""
+
+    def gone(self, session: Session) -> None:
+        """The relay has closed an idle session."""
+
+
+class Offers(NamedTuple):
+    """What the relay's EHLO offered. `max_size`: octets, None where it names no limit (RFC 1870)."""
+
+    pipelining: bool = False
+    eight_bit: bool = False
+    utf8: bool = False
+    size: bool = False
+    max_size: int | None = None
+
+
+class Session(asyncio.Protocol):
+    """One open connection to the relay.
+
+    `usable`: open, and no transaction under way. `body_begun`: some of the body may have left. `deadline`:
+    the event loop's time at which the relay's silence becomes a loss (infinite while the move is ours).
+    `row` is the owner's own note. `conversation` may be exchanged while the session is usable.
+    """
+
+    __slots__ = (
+        "_awaited",
+        "_body",
+        "_closed",
+        "_commands",
+        "_envelope",
+        "_loop",
+        "_nobody_accepted",
+        "_offers",
+        "_parser",
+        "_paused",
+        "_refusal",
+        "_stage",
+        "_time_outs",
+        "_transaction_open",
+        "_transport",
+        "_words",
+        "body_begun",
+        "conversation",
+        "deadline",
+        "row",
+        "usable",
+    )
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        conversation: Conversation,
+        offers: Offers,
+        stages: Stages = STAGES,
+    ) -> None:
+        """Take over `transport`: greeting, EHLO, TLS and login are done. `set_protocol` is the caller's."""
+        self.conversation = conversation
+        self.usable = True
+        self.body_begun = False
+        self.deadline = inf
+        self.row = -1
+        self._transport = transport
+        self._offers = offers
+        self._loop = asyncio.get_running_loop()
+        self._time_outs = {stage: facts.time_out.total_seconds() for stage, facts in stages.items()}
+        self._parser = ReplyParser()
+        self._closed = False
+        self._paused = False
+        self._transaction_open = False  # at the relay: the next MAIL needs an RSET before it
+        self._stage = Stage.NONE
+        self._envelope: Envelope | None = None
+        self._commands: list[bytes] = []  # still to be written, where there is no PIPELINING
+        self._body: memoryview | None = None  # still to be written, where it is long
+        self._awaited = 0  # replies to what has been written
+        self._refusal: Verdict | None = None  # known, while replies to later commands are still to come
+        self._words = b""
+        self._nobody_accepted = False
+        transport.set_write_buffer_limits(high=PIECE)
+
+    @property
+    def pipelining(self) -> bool:
+        """Whether commands go together (RFC 2920)."""
+        return self._offers.pipelining
+
+    @property
+    def eight_bit(self) -> bool:
+        """Whether a body may hold octets above 127 (RFC 6152)."""
+        return self._offers.eight_bit
+
+    @property
+    def utf8(self) -> bool:
+        """Whether addresses and header fields may be UTF-8 (RFC 6531)."""
+        return self._offers.utf8
+
+    @property
+    def max_size(self) -> int | None:
+        """The largest message the relay takes, in octets; None where it names no limit (RFC 1870)."""
+        return self._offers.max_size
+
+    # What the owner says
+
+    def begin(self, envelope: Envelope) -> None:
+        """Offer `envelope` to the relay.
+
+        What cannot succeed (too large, UTF-8 not offered) is concluded as rejected without asking the relay,
+        soon, not within this call. Raises ValueError for an address that no envelope can carry, RuntimeError
+        where the session is not usable; nothing has been sent then.
+        """
+        if not self.usable:
+            raise RuntimeError("this session is closed, or has a transaction under way")
+        mail = self._mail(envelope)
+        rcpt = b"RCPT TO:%s\r\n" % _path(envelope.recipient, envelope.utf8)
+        self.usable = False
+        self.body_begun = False
+        self._envelope = envelope
+        self._refusal = self._foreseen(envelope)
+        if self._refusal is not None:
+            self._stage = Stage.MAIL
+            self._loop.call_soon(self._conclude_foreseen)
+            return
+        commands = [mail, rcpt, b"DATA\r\n"]
+        if self._transaction_open:
+            commands.insert(0, b"RSET\r\n")
+        self._await(Stage.RSET if self._transaction_open else Stage.MAIL)
+        if self._offers.pipelining:
+            self._awaited = len(commands)
+            self._write(b"".join(commands))
+        else:
+            self._commands = commands
+            self._write_next()
+
+    def send_body(self) -> None:
+        """Send the message, at once and whole; what is over PIECE octets waits its turn in pieces.
+
+        If the connection is known to be lost already, nothing leaves, and the recipient stays pending.
+        Raises RuntimeError unless the body is wanted.
+        """
+        if self._envelope is None or self._stage is not Stage.DATA or self._awaited:
+            raise RuntimeError("no body is wanted on this session")
+        if self._transport.is_closing():
+            self._loop.call_soon(self.connection_lost, None)
+            return
+        data = self._envelope.data
+        self.body_begun = True
+        self._awaited = 1
+        if len(data) <= PIECE:
+            self._await(Stage.DOT)
+            self._write(data)
+        else:
+            self._body = memoryview(data)
+            self._send_pieces()
+
+    def check_time(self, now: float) -> None:
+        """End what the relay has left unanswered past its deadline: as a loss at that stage."""
+        if now >= self.deadline:
+            self._lose()
+
+    def close(self) -> None:
+        """Cut the connection at once; nothing more is called back, not even for a transaction under way.
+
+        A transaction whose final dot was not written delivers nothing (RFC 5321, section 4.1.1.4); what
+        became of one whose body had begun is the owner's to know.
+        """
+        self._cut()
+
+    def quit(self) -> None:
+        """Take leave of the relay (QUIT), without waiting for its answer; nothing more is called back."""
+        if self.usable and not self._transport.is_closing():
+            self._transport.write(b"QUIT\r\n")
+            self._closed, self.usable = True, False
+            self._transport.close()
+        else:
+            self.close()
+
+    # What the relay says
+
+    def data_received(self, data: bytes) -> None:
+        if self._closed:
+            return
+        try:
+            replies = self._parser.feed(data)
+        except ProtocolViolation:
+            self._lose()
+            return
+        awaited = self._awaited
+        if awaited == 0:
+            self._lose()
+            return
+        # A relay that says more than it was asked cannot be followed any further: what it says next would be
+        # taken for the answer to something not yet sent. Its last answer that was asked for still holds.
+        if len(replies) > awaited or (len(replies) == awaited and self._parser.unfinished):
+            del replies[awaited:]
+            last = replies.pop()
+            for reply in replies:
+                self._answer(reply)
+            self._cut()
+            self._answer(last)
+            return
+        for reply in replies:
+            self._answer(reply)
+
+    def eof_received(self) -> None:
+        self._lose()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._lose()
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        if self._body is not None:
+            self._send_pieces()
+
+    # The machine
+
+    def _answer(self, reply: Reply) -> None:
+        """The reply to the oldest unanswered command."""
+        if self._envelope is None:  # the owner, or a 421 before this reply, has ended the transaction
+            return
+        self._awaited -= 1
+        if reply.code // 100 == _SUCCESS.get(self._stage):
+            self._succeed(reply)
+        else:
+            self._refuse(reply)
+
+    def _succeed(self, reply: Reply) -> None:
+        stage = self._stage
+        if stage is Stage.DOT:
+            self._transaction_open = False
+            self._conclude(self._refusal or verdict(stage, reply.code, reply.enhanced), reply.text)
+        elif self._closed:
+            self._conclude(self._refusal or verdict(stage, LOST), reply.text)
+        elif stage is Stage.DATA:
+            self._be_given_the_body()
+        else:
+            if stage is not Stage.RCPT:
+                self._transaction_open = stage is Stage.MAIL
+            self._go_on()
+
+    def _be_given_the_body(self) -> None:
+        """354: the move is ours."""
+        if self._refusal is None:
+            self.deadline = inf
+            self.conversation.body_wanted(self)
+        elif self._nobody_accepted:  # RFC 2920, section 3.1: a lone dot then reaches nobody
+            self._await(Stage.DOT)
+            self._awaited = 1
+            self._write(b".\r\n")
+        else:
+            self._cut()
+            self._conclude(self._refusal, self._words)
+
+    def _refuse(self, reply: Reply) -> None:
+        stage = self._stage
+        found = verdict(stage, reply.code, reply.enhanced)
+        if self._refusal is None:
+            self._refusal, self._words = found, reply.text
+        if stage is Stage.RCPT:
+            self._nobody_accepted = True
+        elif stage is Stage.DOT:
+            self._transaction_open = False
+        if reply.code == 421 or found.follows in _UNUSABLE or stage is Stage.BODY:
+            self._cut()
+        if self._closed or stage not in _NEXT or not self._offers.pipelining:
+            self._conclude(self._refusal, self._words)
+        else:  # the commands behind the refused one have left already: their replies are still to come
+            self._go_on()
+
+    def _lose(self) -> None:
+        """The relay is gone, or no longer to be understood."""
+        if self._closed:
+            return
+        self._cut()
+        if self._envelope is None:
+            self.conversation.gone(self)
+        else:
+            self._conclude(self._refusal or verdict(self._stage, LOST), self._words)
+
+    def _conclude(self, verdict: Verdict, words: bytes) -> None:
+        self._forget()
+        self.usable = not self._closed
+        self.conversation.concluded(self, verdict, words)
+
+    def _conclude_foreseen(self) -> None:
+        if self._refusal is not None and not self._closed:
+            self._conclude(self._refusal, b"")
+
+    def _forget(self) -> None:
+        """No transaction is under way."""
+        self.deadline = inf
+        self._stage = Stage.NONE
+        self._awaited = 0
+        self._envelope = None
+        self._commands = []
+        self._body = None
+        self._refusal = None
+        self._words = b""
+        self._nobody_accepted = False
+
+    def _cut(self) -> None:
+        self._closed, self.usable = True, False
+        self._transport.abort()
+
+    def _await(self, stage: Stage) -> None:
+        self._stage = stage
+        self.deadline = self._loop.time() + self._time_outs[stage]
+
+    def _go_on(self) -> None:
+        self._await(_NEXT[self._stage])
+        if self._commands:
+            self._write_next()
+
+    def _write_next(self) -> None:
+        self._awaited = 1
+        self._write(self._commands.pop(0))
+
+    def _write(self, data: bytes | memoryview) -> None:
+        # A transport that is closing swallows what is written, or raises (uvloop), and need not tell us.
+        if self._transport.is_closing():
+            self._body = None
+            self._loop.call_soon(self.connection_lost, None)
+        else:
+            self._transport.write(data)
+
+    def _send_pieces(self) -> None:
+        while self._body is not None and not self._paused and not self._closed:
+            piece, rest = self._body[:PIECE], self._body[PIECE:]
+            self._body = rest if len(rest) else None
+            self._await(Stage.BODY if len(rest) else Stage.DOT)
+            self._write(piece)
+
+    # What the owner's envelope becomes
+
+    def _foreseen(self, envelope: Envelope) -> Verdict | None:
+        offers = self._offers
+        if envelope.utf8 and not offers.utf8:
+            return _NO_UTF8
+        if offers.max_size is not None and envelope.size > offers.max_size:
+            return _TOO_LARGE
+        return None
+
+    def _mail(self, envelope: Envelope) -> bytes:
+        offers = self._offers
+        line = b"MAIL FROM:" + _path(envelope.sender, envelope.utf8)
+        if offers.size:
+            line += b" SIZE=%d" % envelope.size
+        if offers.eight_bit:
+            line += b" BODY=8BITMIME"
+        if envelope.utf8:
+            line += b" SMTPUTF8"
+        return line + b"\r\n"
+
+
+def _path(address: str, utf8: bool) -> bytes:
+    if _UNFIT.search(address):
+        raise ValueError("an envelope address holds a control character, a space, '<' or '>'")
+    try:
+        return b"<%s>" % address.encode("utf-8" if utf8 else "ascii")
+    except UnicodeEncodeError:
+        raise ValueError("an envelope address is not ASCII, and the envelope does not say utf8") from None
