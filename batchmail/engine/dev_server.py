@@ -24,7 +24,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from batchmail.engine import server_process as process
-from batchmail.engine.ports import LOOPBACK, Ports, candidates
+from batchmail.engine.ports import LOOPBACK, USUAL, Ports, candidates
 from batchmail.engine.temporal_cli import find_temporal
 from batchmail.engine.waiting import Say, Wait, locked, try_lock, unlock
 from batchmail.errors import EngineError
@@ -59,12 +59,13 @@ class DevServer:
     """One use of the state folder's server: entering starts or finds it, leaving stops it as its last user.
 
     Blocks its thread; in an event loop use `dev_server`. `say` hears what takes longer than two seconds.
+    `cli` is the setting BATCH_TEMPORAL_CLI; `usual` are the ports taken where they are free.
     """
 
-    def __init__(self, state: Path, say: Say, *, cli: Path | None = None) -> None:
+    def __init__(self, state: Path, say: Say, *, cli: Path | None = None, usual: Ports = USUAL) -> None:
         self._state = state.expanduser().resolve()
         self._files = process.ServerFiles(self._state)
-        self._say, self._cli = say, cli
+        self._say, self._cli, self._usual = say, cli, usual
         self._given_up = threading.Event()
         self._turn = threading.Lock()
         self._place: int | None = None
@@ -133,8 +134,9 @@ class DevServer:
 
     def _start(self) -> Running:
         program = find_temporal(self._cli, self._say, self._given_up)
+        # A record without a server tells of one that died: whoever used it looks for it at its ports.
         former = process.read(self._files)
-        for ports in candidates(former.ports if former else None):
+        for ports in candidates(former.ports if former else None, self._usual):
             server = process.launch(program, self._files, ports)
             starting = self._wait("Starting Temporal's development server …", _START)
             try:

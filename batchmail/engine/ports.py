@@ -20,13 +20,12 @@ class Ports(NamedTuple):
 USUAL = Ports(7233, 8233)
 
 
-def candidates(former: Ports | None, tries: int = 5) -> Iterator[Ports]:
-    """Pairs to try in turn: the former ones, so that whoever knew them finds the server again, the usual
-    ones, then free ones.
+def candidates(*preferred: Ports | None, tries: int = 5) -> Iterator[Ports]:
+    """Pairs to try in turn: the preferred ones that are free, then any free ones.
 
     A port seen free can be taken by another program before the server binds it, so several are offered.
     """
-    for ports in (former, USUAL):
+    for ports in preferred:
         if ports is not None and _are_free(ports):
             yield ports
     for _ in range(tries):

@@ -1,0 +1,37 @@
+# `make` lists the tasks. Each does its own set-up, and says what it does when that takes long.
+# ARGS goes to the task's program: make test ARGS="-k ledger".
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench clean
+BIN := .venv/bin
+
+help: ## List the tasks
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
+	  || sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1: \2/p' Makefile
+
+setup: ## Make the virtual environment (.venv) as uv.lock says
+	@sh scripts/setup.sh
+
+demo: setup ## Mail examples/emails.csv into a local mailbox, and show what happened
+	@sh scripts/demo.sh $(ARGS)
+
+test: setup ## Run the tests, on a real Temporal server and real SMTP servers
+	@$(BIN)/python -m scripts.tools temporal >/dev/null
+	@$(BIN)/pytest $(ARGS)
+
+check: setup ## Check format, lint, import contracts and types
+	@echo "Format …" && $(BIN)/ruff format --check --quiet . || { echo "make format mends it"; exit 1; }
+	@echo "Lint …" && $(BIN)/ruff check --quiet .
+	@echo "Import contracts …" && $(BIN)/lint-imports --no-logo
+	@echo "Types …" && $(BIN)/mypy
+
+format: setup ## Format the code, and mend what the linter can mend
+	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .
+
+bench: setup ## Measure the speed beside a bare aiosmtplib loop (about ten minutes)
+	@$(BIN)/python -m scripts.tools temporal smtp-sink toxiproxy >/dev/null
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+clean: ## Remove the virtual environment and caches (never var/: it knows who was mailed)
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
