@@ -43,6 +43,12 @@ class OutOfReachError(BatchmailError, ConnectionError):
     exit_code = 3
 
 
+class BatchFailedError(BatchmailError):
+    """The batch's run was terminated, timed out or failed: it has no result yet, and can be started again."""
+
+    exit_code = 1
+
+
 class EngineError(OutOfReachError):
     """Temporal cannot be reached, or its development server cannot be had."""
 
