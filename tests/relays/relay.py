@@ -1,0 +1,170 @@
+"""An SMTP server that errs on order: a process of its own, standard library only.
+
+    python -m tests.relays.relay '{"record": "…", "events": "…", "behaviour": {…}}'
+
+prints `{"port": …, "control": …}` and serves until it is ended. Each accepted recipient is on disk, as a line
+of `record`, before the relay answers; what happens on the way is a line of `events`. `control` takes one JSON
+object a line: {"do": "behave", "behaviour": {…}}, "release", "kick", "stop_accepting", "accept",
+{"do": "say", "text": "…"}; each is answered by one line when it is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import ssl
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.relays.behaviour import Behaviour, Fault, behaviour
+from tests.relays.dialogue import Dialogue, Over
+
+_MESSAGE_ID = re.compile(rb"^Message-ID:\s*(\S+)", re.IGNORECASE | re.MULTILINE)
+_LONGEST_LINE = 1 << 20
+
+
+class Relay:
+    """What all connections share: behaviour, record, counts of faults."""
+
+    def __init__(self, record: Path, events: Path, behave: Behaviour) -> None:
+        self._record = record.open("ab", buffering=0)
+        self._events = events.open("ab", buffering=0)
+        self.open: set[Dialogue] = set()
+        self._connections = 0
+        self.accepted = 0
+        self.behave(behave)
+
+    def behave(self, behave: Behaviour) -> None:
+        """From now on behave so; the counts of faults begin anew, and held replies go out."""
+        self.behaviour = behave
+        self._met = [0] * len(behave.faults)
+        self.released = asyncio.Event()
+
+    def fault(self, stage: str, address: str) -> Fault | None:
+        """The first fault that strikes here and now."""
+        for i, fault in enumerate(self.behaviour.faults):
+            if fault.stage != stage or not re.search(fault.match, address):
+                continue
+            self._met[i] += 1
+            met = self._met[i] - fault.skip
+            if met > 0 and (fault.times is None or met <= fault.times):
+                return fault
+        return None
+
+    def event(self, name: str, connection: int, address: str = "") -> None:
+        """Tell the tests."""
+        line = {"event": name, "connection": connection, "address": address, "time": time.time()}
+        self._events.write(json.dumps(line).encode() + b"\n")
+
+    def record(self, recipient: str, data: bytes, connection: int) -> None:
+        """On disk before the answer: the truth about who was accepted."""
+        found = _MESSAGE_ID.search(data)
+        self.accepted += 1
+        line: dict[str, Any] = {
+            "recipient": recipient,
+            "message_id": found[1].decode() if found else "",
+            "connection": connection,
+            "time": time.time(),
+            "file": "",
+        }
+        if self.behaviour.messages:
+            file = Path(self.behaviour.messages) / f"{self.accepted}.eml"
+            file.write_bytes(data)
+            line["file"] = str(file)
+        self._record.write(json.dumps(line).encode() + b"\n")
+        if self.behaviour.fsync:
+            os.fsync(self._record.fileno())
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection from beginning to end."""
+        self._connections += 1
+        dialogue = Dialogue(self, self._connections, reader, writer)
+        self.open.add(dialogue)
+        self.event("connected", dialogue.number)
+        try:
+            await dialogue.run()
+        except Over as over:
+            await dialogue.end(cut=over.cut)
+        except (OSError, asyncio.IncompleteReadError, ssl.SSLError):
+            await dialogue.end(cut=True)
+        finally:
+            self.open.discard(dialogue)
+            if dialogue.recipient:
+                self.event("aborted", dialogue.number, dialogue.recipient)
+            self.event("closed", dialogue.number)
+
+    def is_full(self) -> bool:
+        """Whether more connections are open than may be."""
+        most = self.behaviour.max_connections
+        return most is not None and len(self.open) > most
+
+    def tls(self) -> ssl.SSLContext:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self.behaviour.certificate)
+        return context
+
+
+class Control:
+    """The second port: one JSON object a line."""
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+        self._server: asyncio.Server | None = None
+        self.port = 0
+
+    async def accept(self) -> None:
+        if self._server is None:
+            tls = self._relay.tls() if self._relay.behaviour.tls == "implicit" else None
+            self._server = await asyncio.start_server(
+                self._relay.serve, "127.0.0.1", self.port, ssl=tls, limit=_LONGEST_LINE, backlog=500
+            )
+            self.port = self._server.sockets[0].getsockname()[1]
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            await self._do(json.loads(line))
+            writer.write(b"{}\n")
+            await writer.drain()
+        writer.close()
+
+    async def _do(self, order: dict[str, Any]) -> None:
+        match order["do"]:
+            case "behave":
+                held = self._relay.released
+                self._relay.behave(behaviour(order["behaviour"]))
+                held.set()
+            case "release":
+                self._relay.released.set()
+            case "kick":
+                for dialogue in list(self._relay.open):
+                    await dialogue.end(cut=True)
+            case "say":
+                for dialogue in list(self._relay.open):
+                    dialogue.say(order["text"])
+                    await dialogue.flush()
+            case "stop_accepting":
+                if self._server is not None:
+                    self._server.close()
+                    self._server = None
+            case "accept":
+                await self.accept()
+            case unknown:
+                raise ValueError(f"unknown order {unknown}")
+
+
+async def main(given: dict[str, Any]) -> None:
+    relay = Relay(Path(given["record"]), Path(given["events"]), behaviour(given["behaviour"]))
+    control = Control(relay)
+    await control.accept()
+    orders = await asyncio.start_server(control.serve, "127.0.0.1", 0)
+    ports = {"port": control.port, "control": orders.sockets[0].getsockname()[1]}
+    print(json.dumps(ports), flush=True)  # noqa: T201 - how the parent learns of them
+    await orders.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(json.loads(sys.argv[1])))
