@@ -32,6 +32,8 @@ class Filled(NamedTuple):
 class CompiledMessage:
     """A message, ready to be filled for every recipient of a list with certain fields.
 
+    An address that is not ASCII stays as it is, for a relay with SMTPUTF8 (RFC 6532).
+
     Whatever the values are: they stay within the header or part they stand in (RFC 5322), and the mail ends
     where its text ends (RFC 5321 4.5.2). The same arguments give the same octets.
     """
@@ -65,7 +67,7 @@ class CompiledMessage:
         clean = row.isprintable()
         if not clean:
             values = tuple(map(_lf, values))
-        if not (address.isascii() and address.isprintable()):
+        if not address.isprintable():
             raise FillError("The address of a recipient has characters that a mail's header cannot hold.")
         try:
             head = (

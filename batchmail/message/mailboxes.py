@@ -7,9 +7,13 @@ from email.headerregistry import Address, AddressHeader
 from email.policy import default
 from typing import cast
 
-from email_validator import EmailNotValidError, validate_email
+import email_validator
 
 from batchmail.message.headers import encoded_words, one_line
+
+# The library's documented way to accept special-use domains: whether a name can be reached is the relay's to
+# know, and many a relay serves .local or .test.
+email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*")
 
@@ -19,8 +23,10 @@ class Mailbox:
 
     def __init__(self, parsed: Address) -> None:
         self.name = one_line(parsed.display_name)
-        # Domains such as localhost and .test are the relay's to know.
-        checked = validate_email(parsed.addr_spec, check_deliverability=False, globally_deliverable=False)
+        # globally_deliverable=False: a domain of one label, such as localhost, is the relay's to know too.
+        checked = email_validator.validate_email(
+            parsed.addr_spec, check_deliverability=False, globally_deliverable=False
+        )
         if checked.ascii_email is None:
             raise ValueError("the part before the @ must be plain ASCII")
         self.address = checked.ascii_email
@@ -52,7 +58,7 @@ def read_mailboxes(text: str) -> list[Mailbox]:
         raise ValueError("it is no address; write it as in 'News <news@example.org>'")
     try:
         return [Mailbox(each) for each in found]
-    except EmailNotValidError as error:
+    except email_validator.EmailNotValidError as error:
         raise ValueError(str(error).rstrip(".")) from None
 
 

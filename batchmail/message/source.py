@@ -93,7 +93,7 @@ def read_message(
     head, body, body_line = split_front_matter(_read_text(path), path.name)
     if not body.strip():
         raise MessageError(f"{path.name}: the message has no text: write it below the head.")
-    subject_entry = Entry(subject, 0) if subject is not None else head.subject
+    subject_entry = Entry(_whole("--subject", subject), 0) if subject is not None else head.subject
     if subject_entry is None or not subject_entry.text.strip():
         raise MessageError(
             f"{path.name}: the message has no subject: put 'subject: …' at its head or give --subject."
@@ -132,9 +132,18 @@ def _read_text(path: Path) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
+def _whole(option: str, text: str) -> str:
+    """An option's value; one with octets that are not UTF-8 arrives with lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise MessageError(f"{option}: the value is not UTF-8; check the terminal's encoding.") from None
+    return text
+
+
 def _sender(path: Path, option: str | None, file: Entry | None, default: str | None) -> str:
     if option is not None:
-        text, where = option, "--from"
+        text, where = _whole("--from", option), "--from"
     elif file is not None:
         text, where = file.text, f"{path.name}, line {file.line}: 'from'"
     elif default is not None:

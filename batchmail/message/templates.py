@@ -28,6 +28,7 @@ MOST_STEPS = 100_000
 """Rounds of all loops together in one rendering; the sandbox allows as many in one range()."""
 _LONGEST_PRODUCT = 1_000_000
 _GREATEST_EXPONENT = 100
+_GREATEST_BASE = 10**100
 _BOUNDED = "bounded by batchmail"  # the space keeps it out of an author's reach
 
 
@@ -75,7 +76,7 @@ class _Environment(SandboxedEnvironment):
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         if operator == "**":
-            too_large = abs(right) > _GREATEST_EXPONENT
+            too_large = abs(right) > _GREATEST_EXPONENT or abs(left) > _GREATEST_BASE
         else:
             too_large = any(
                 hasattr(many, "__len__") and len(many) * times > _LONGEST_PRODUCT
@@ -140,14 +141,30 @@ def _refuse_unknown_functions(tree: nodes.Template, place: Place, environment: _
 
 
 def _refuse_unknown_names(tree: nodes.Template, place: Place, names: Sequence[str], list_name: str) -> None:
-    unknown = meta.find_undeclared_variables(tree) - set(names)
+    """A name that a {% set %} gives a value somewhere is left alone: Jinja cannot tell whether it does so in
+    every branch, and the mail fails if it does not."""
+    unknown = meta.find_undeclared_variables(tree) - set(names) - _set_names(tree)
     if not unknown:
         return
-    line, name = min((node.lineno, node.name) for node in tree.find_all(nodes.Name) if node.name in unknown)
+    line, name = min(
+        (node.lineno, node.name)
+        for node in tree.find_all(nodes.Name)
+        if node.name in unknown and node.ctx == "load"
+    )
     raise MessageError(
         f"{place.at(line)}: {list_name} has no field {name!r}{did_you_mean(name, names)}; "
         f"it has {', '.join(names)}."
     )
+
+
+def _set_names(tree: nodes.Template) -> set[str]:
+    targets = [node.target for node in tree.find_all(nodes.Assign)]
+    targets += [node.target for node in tree.find_all(nodes.AssignBlock)]
+    return {
+        name.name
+        for target in targets
+        for name in ([target] if isinstance(target, nodes.Name) else target.find_all(nodes.Name))
+    }
 
 
 def _pieces(tree: nodes.Template, names: Sequence[str]) -> list[str | int] | None:
@@ -159,7 +176,7 @@ def _pieces(tree: nodes.Template, names: Sequence[str]) -> list[str | int] | Non
         for node in output.nodes:
             if isinstance(node, nodes.TemplateData):
                 pieces.append(node.data)
-            elif isinstance(node, nodes.Name) and node.name in names and node.name != "self":
+            elif isinstance(node, nodes.Name) and node.name in names:
                 pieces.append(names.index(node.name))
             else:
                 return None
