@@ -19,6 +19,8 @@ DELIMITERS = (",", ";", "\t")
 EMAIL = "email"
 
 _LIKE_AN_ADDRESS = re.compile(r"\S@\S")
+_BLANK = re.compile(r"[\s,;]*")
+"""With another delimiter than the list's own, a line of nothing but delimiters is a cell."""
 _SHOWN_TITLES = 10
 _SHOWN_CHARACTERS = 40
 
@@ -45,13 +47,13 @@ def read_header(lines: Lines, source: Iterator[str], email_column: str | None) -
     taken: list[str] = []
     tried = [_first_record(delimiter, taken, source) for delimiter in DELIMITERS]
     records = [record for record in tried if record is not None]
-    if not records:
-        raise lines.fault('has a quoted field (") in its header that is never closed')
-    if not any(record.cells for record in records):
+    if records and not any(record.cells for record in records):
         raise lines.fault("is empty: it needs a header and a row a recipient")
     if lines.last_with_nul:
         raise lines.fault("is binary or UTF-16 (its header has NUL characters): save it as CSV in UTF-8")
     fitting = [record for record in records if _address_columns(record.cells, email_column)]
+    if not fitting and len(records) < len(tried) and all(len(record.cells) <= 1 for record in records):
+        raise lines.fault('has a quotation mark (") in its header that is never closed, or closed too early')
     # max takes the first of equals, so comma goes before semicolon before tab.
     delimiter, cells, row = max(fitting or records, key=lambda record: len(record.cells))
     titles = [cell.strip().strip("\ufeff").strip() for cell in cells]
@@ -87,7 +89,7 @@ def _first_record(delimiter: str, taken: list[str], source: Iterator[str]) -> _R
         for row, cells in enumerate(
             csv.reader(chain(list(taken), further()), delimiter=delimiter, strict=True), 1
         ):
-            if any(map(str.strip, cells)):
+            if not all(map(_BLANK.fullmatch, cells)):
                 return _Record(delimiter, cells, row)
     except csv.Error:
         return None

@@ -66,7 +66,7 @@ class ListReader:
                 fault = _fit(cells, header)
                 if fault is not None:
                     if any(map(str.strip, cells)):
-                        yield InvalidRow(line, fault)
+                        yield InvalidRow(line, fault + _further(line, reader.line_num))
                     continue
             if lines.last_with_nul >= line:
                 yield InvalidRow(line, "has a NUL character in it")
@@ -109,3 +109,8 @@ def _fit(cells: list[str], header: Header) -> str | None:
         return f"has a cell behind the last column with a title (number {header.width})"
     del cells[header.width :]
     return None
+
+
+def _further(begun: int, ended: int) -> str:
+    """That a row is spread over lines: with the wrong number of cells it may have swallowed others."""
+    return "" if ended == begun else f", and a quoted field that goes on to line {ended}"
