@@ -97,6 +97,7 @@ class Settings(BaseSettings):
     batch_heartbeat_timeout: Duration = timedelta(seconds=10)
     batch_retry_interval: Duration = timedelta(seconds=1)
     batch_grace: Duration = timedelta(seconds=20)
+    batch_cached_workflows: int = Field(default=100, ge=0)
 
     @property
     def store_location(self) -> Path:

@@ -275,7 +275,6 @@ class Attempt:
     def cancel(self) -> list[Intent]:
         """The batch is cancelled: hand back, with everybody left settled as not to be mailed."""
         self.cancelled = True
-        self._abandoned = False
         return self.stop("the batch was cancelled")
 
     def closed(self, intent: Intent) -> None:

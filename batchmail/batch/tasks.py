@@ -91,17 +91,18 @@ class ReportTask(_Model):
     batch: str
     snapshot: str
     files: tuple[str, ...]
+    """Names in the store of the outcome files that the slices' results named."""
+    resent: int = 0
+    """Resends by the slices' results, those of parts that settled nobody included."""
     status: Status
     started: datetime
     settled: datetime
 
 
 class Notice(_Model):
-    """Input of notify_admin: the finished batch, and what is left of its admins."""
+    """Input of notify_admin: the finished batch, and which of its admins are still to be told."""
 
     result: BatchResult
     list_name: str
-    snapshot: str
-    message: str
     admins: tuple[str, ...]
     part: Part

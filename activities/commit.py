@@ -1,0 +1,145 @@
+"""The shared heartbeat loop: group commit of a slice's ledger to Temporal.
+
+While one heartbeat is on its way, intents and outcomes pile up and go with the next. Heartbeats are sent one
+at a time, without retry and with a time-out; what their answers allow is the attempt's to decide.
+
+`activity.heartbeat()` is never called in a slice: it does not wait, is throttled, and would overwrite the
+ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+
+from temporalio.api.workflowservice.v1 import (
+    RecordActivityTaskHeartbeatRequest,
+    RecordActivityTaskHeartbeatResponse,
+)
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities import events
+from activities.clock import lease_now
+from batchmail.batch.attempt import Answer, Attempt, Intent, Phase
+
+LONGEST_CALL = 5.0
+"""Seconds; an answer that takes longer is unclear."""
+
+LARGE_LEDGER = 7_000
+"""Octets of details; a ledger that grows beyond hands back, since all of a batch's must fit its state."""
+
+_BEATS_A_LEASE = 3
+
+
+class Commit:
+    """The heartbeats of one attempt.
+
+    `allowed` is told the intents that an answer acknowledged, `withdrawn` those that are given up; `waiting`
+    says what the slice waits for. `pause`: seconds before a heartbeat that let it fill.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        task_token: bytes,
+        attempt: Attempt,
+        *,
+        allowed: Callable[[list[Intent]], None],
+        withdrawn: Callable[[list[Intent]], None],
+        waiting: Callable[[], str],
+        pause: float,
+    ) -> None:
+        self._client = client
+        self._request = RecordActivityTaskHeartbeatRequest(
+            namespace=client.namespace, task_token=task_token, identity=client.identity
+        )
+        self._attempt = attempt
+        self._allowed = allowed
+        self._withdrawn = withdrawn
+        self._waiting = waiting
+        self._pause = pause
+        self._news = asyncio.Event()
+        self._step = asyncio.Event()
+        self._over = False
+        self._large_ledger = 0
+        self.heartbeats = 0
+
+    def changed(self) -> None:
+        """The attempt may have something new to tell."""
+        self._news.set()
+        self._step.set()
+
+    def end(self) -> None:
+        """No heartbeat after the one on its way."""
+        self._over = True
+        self._news.set()
+
+    async def until(self, reached: Callable[[], bool]) -> None:
+        """Wait until `reached`, which is asked after every change; or until the attempt is dead."""
+        while not reached() and self._attempt.phase is not Phase.DEAD:
+            self._step.clear()
+            if reached():
+                return
+            try:
+                async with asyncio.timeout(max(0.0, self._attempt.lease_left(lease_now()))):
+                    await self._step.wait()
+            except TimeoutError:
+                self._attempt.has_lease(lease_now())
+
+    async def keep_up(self) -> None:
+        """Send heartbeats until the end: at once where there is news, else in time for the lease."""
+        attempt = self._attempt
+        rest = attempt.lease_left(lease_now()) / _BEATS_A_LEASE
+        while not self._over:
+            if not attempt.has_news:
+                self._news.clear()
+                try:
+                    async with asyncio.timeout(rest):
+                        await self._news.wait()
+                except TimeoutError:
+                    pass
+                if not attempt.has_news and self._news.is_set():
+                    continue
+            if self._pause and attempt.phase is Phase.MAILING:
+                await asyncio.sleep(self._pause)
+            if self._over or not await self._beat():
+                break
+        self._step.set()
+
+    async def _beat(self) -> bool:
+        """One heartbeat and its answer; False where there must not be another."""
+        attempt = self._attempt
+        record = attempt.heartbeat(lease_now(), self._waiting())
+        if record is None:
+            return False
+        payloads = await self._client.data_converter.encode([record])
+        del self._request.details.payloads[:]
+        self._request.details.payloads.extend(payloads)
+        answer = await self._ask(min(LONGEST_CALL, max(0.05, attempt.lease_left(lease_now()))))
+        self.heartbeats += 1
+        self._allowed(attempt.heard(answer, lease_now()))
+        size = len(payloads[0].data)
+        self._large_ledger = self._large_ledger or max(LARGE_LEDGER, size + LARGE_LEDGER // 10)
+        if size > self._large_ledger:
+            self._withdrawn(attempt.stop("its ledger has grown large"))
+        self._step.set()
+        return attempt.phase not in (Phase.FAILING, Phase.DEAD)
+
+    async def _ask(self, seconds: float) -> Answer:
+        try:
+            response = await self._client.workflow_service.record_activity_task_heartbeat(
+                self._request, retry=False, timeout=timedelta(seconds=seconds)
+            )
+        except RPCError as error:
+            return Answer.GONE if error.status is RPCStatusCode.NOT_FOUND else Answer.UNCLEAR
+        if events.armed:
+            events.happened("heartbeat_answered")
+        return _answer(response)
+
+
+def _answer(response: RecordActivityTaskHeartbeatResponse) -> Answer:
+    if response.activity_paused or response.activity_reset:
+        return Answer.YES_END
+    return Answer.YES_STOP if response.cancel_requested else Answer.YES

@@ -1,0 +1,365 @@
+"""One attempt of a slice, carried out: the attempt decides, the commit loop and the lanes do it.
+
+1. The first heartbeat tells the ledger as found, with this attempt's nonce; it names nobody.
+2. The attempt's marker goes into the store; then the slice's markers and outcome files are listed.
+3. The batch is asked whether the slice is wanted; then recipients are mailed until none is left, or it is
+told
+   to hand back.
+4. When all of the ledger is acknowledged: outcome file, markers listed once more, result.
+
+An unclear answer of the server ends the attempt by a failure that carries its ledger; a lease run out ends it
+in silence. Whatever is out of reach (store, relay) is waited for, heartbeating.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TypeVar
+
+from pydantic import ValidationError
+from temporalio import activity
+from temporalio.client import WorkflowQueryFailedError
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
+
+from activities.clock import lease_now
+from activities.commit import Commit
+from activities.lanes import Lanes
+from activities.mails import Mails
+from activities.surroundings import Surroundings
+from batchmail.batch.attempt import Attempt, Intent, Phase
+from batchmail.batch.ids import new_nonce
+from batchmail.batch.ledger import PENDING, PENDING_MARKED, Ledger, LedgerRecord
+from batchmail.batch.outcomes import Outcome
+from batchmail.batch.progress import Control, Waiting
+from batchmail.batch.retry import growing_delays
+from batchmail.batch.slices import range_name
+from batchmail.batch.tasks import Part, PartResult
+from batchmail.errors import StoreError
+
+log = logging.getLogger(__name__)
+
+LONGEST_ATTEMPT = 600.0
+"""Seconds after which a slice hands back, so that no ledger and no attempt grows old."""
+
+CONTROL_EVERY = 1.0
+"""Seconds between two questions to the batch."""
+
+MANY_CONNECTIONS = 50
+PAUSE = 0.002
+"""Seconds before a heartbeat of a slice with many connections: a fuller heartbeat is speed."""
+
+GRACE_FOR_THE_RELAY = 0.75
+"""The part of a worker's grace in which the relay may still answer."""
+
+T = TypeVar("T")
+
+
+class SupersededError(Exception):
+    """This attempt is no longer wanted, or cannot know that it is: it says nothing more."""
+
+
+class SliceRun:
+    """One attempt of a part.
+
+    `folder`: the store's folder for its markers, outcome files and words. `load`: brings its mails. `key`:
+    under what name the batch knows the slice; its row range unless given.
+    """
+
+    def __init__(
+        self,
+        here: Surroundings,
+        part: Part,
+        folder: str,
+        load: Callable[[], Awaitable[Mails]],
+        key: str | None = None,
+    ) -> None:
+        self._here = here
+        self._part = part
+        self._folder = folder
+        self._range = range_name(part.first, part.last)
+        self._key = key or self._range
+        self._load = load
+        self._info = activity.info()
+        self._waiting: Waiting | None = None
+        self._told: Waiting | None = None
+        self._lanes: Lanes | None = None
+        self._opens = part.opens_connections
+        self._answered = False
+        lease = self._info.heartbeat_timeout or timedelta(seconds=10)
+        self.attempt = Attempt(
+            self._found(),
+            new_nonce(),
+            in_doubt=part.in_doubt,
+            lease=lease.total_seconds(),
+            last_try=part.last_try,
+        )
+        self.commit = Commit(
+            here.client,
+            self._info.task_token,
+            self.attempt,
+            allowed=self._allowed,
+            withdrawn=self._withdrawn,
+            waiting=lambda: waiting.what if (waiting := self.waiting) else "",
+            pause=PAUSE if part.connections >= MANY_CONNECTIONS else 0.0,
+        )
+
+    @property
+    def waiting(self) -> Waiting | None:
+        """What the slice waits for, if it does."""
+        return self._waiting or (self._lanes.waiting if self._lanes else None)
+
+    def stop(self, why: str) -> None:
+        """Hand back: nobody new is named, what is in flight is settled."""
+        self._withdrawn(self.attempt.stop(why))
+
+    async def run(self) -> PartResult:
+        """Do all of it. Raises SupersededError, or ApplicationError carrying nothing but a reason."""
+        async with asyncio.TaskGroup() as tasks:
+            beating = tasks.create_task(self.commit.keep_up())
+            helpers = [
+                tasks.create_task(self._ask_control()),
+                tasks.create_task(self._heed_shutdown()),
+                tasks.create_task(self._tell_waiting()),
+            ]
+            try:
+                result = await self._attempt_life(tasks, helpers)
+                self.commit.end()
+                await beating
+                if self.attempt.phase is not Phase.STOPPING or not self.attempt.has_lease(lease_now()):
+                    raise self._over()
+                return result
+            finally:
+                self.commit.end()
+                for helper in helpers:
+                    helper.cancel()
+                if self._lanes is not None:
+                    self._lanes.leave()
+
+    async def _attempt_life(self, tasks: asyncio.TaskGroup, helpers: list[asyncio.Task[None]]) -> PartResult:
+        attempt, commit = self.attempt, self.commit
+        await commit.until(lambda: attempt.phase is not Phase.OPENING)
+        self._go_on()
+        await self._open()
+        mails = await self._patiently(self._load)
+        await self._first_control()
+        self._go_on()
+        if attempt.phase is Phase.MAILING and attempt.has_pending:
+            relay = self._here.relay
+            if relay is None:
+                raise ApplicationError("This worker has no relay: set SMTP_HOST and start it again.")
+            self._lanes = Lanes(
+                attempt,
+                mails,
+                relay=relay,
+                pool=self._here.pool,
+                batch=self._part.batch,
+                most=self._part.connections,
+                opens=self._opens,
+                changed=commit.changed,
+            )
+            helpers.append(tasks.create_task(self._lanes.keep_open()))
+            helpers.append(tasks.create_task(self._stop_after(LONGEST_ATTEMPT, "it has run for ten minutes")))
+        await commit.until(lambda: attempt.is_drained)
+        self.stop("nobody is left")
+        self._go_on()
+        attempt.settle_the_rest()
+        commit.changed()
+        await commit.until(lambda: attempt.is_acknowledged or attempt.phase is Phase.FAILING)
+        self._go_on()
+        return await self._file()
+
+    # The store
+
+    async def _open(self) -> None:
+        """The marker, then the list of all markers; files only where there is a stranger's marker."""
+        store, opened = self._here.store, f"{self._folder}/opened/{self._range}"
+        await self._patiently(lambda: store.create(f"{opened}/{self.attempt.nonce}", b""))
+        nonces = await self._patiently(lambda: store.names(opened))
+        files: list[LedgerRecord] = []
+        if self.attempt.strangers(nonces):
+            log.warning(
+                "slice %s of %s was begun by an attempt unknown to its ledger", self._range, self._part.batch
+            )
+            folder = f"{self._folder}/outcomes/{self._range}"
+            for name in await self._patiently(lambda: store.names(folder)):
+                content = await self._patiently(partial(store.get, f"{folder}/{name}"))
+                files.append(LedgerRecord.model_validate_json(content))
+        self.attempt.listed(nonces, files)
+        self.commit.changed()
+
+    async def _file(self) -> PartResult:
+        """The outcome file, the markers once more, and what the workflow is told."""
+        store, ledger = self._here.store, self.attempt.ledger
+        final = ledger.outcomes()
+        counts = {o: n for o, n in ledger.counts().items() if o is not Outcome.DEFERRED}
+        name = None
+        if counts:
+            content = final.model_dump_json().encode()
+            file = f"{self._range}/{hashlib.sha256(content).hexdigest()[:32]}"
+            name = f"{self._folder}/outcomes/{file}"
+            await self._patiently(lambda: store.put(name, content))
+            await self._keep_words()
+        names = await self._patiently(lambda: store.names(f"{self._folder}/opened/{self._range}"))
+        if self.attempt.strangers(names):
+            self.attempt.die()
+            raise self._over()
+        rest = ledger.rest()
+        left = ledger.counts().get(Outcome.DEFERRED, 0)
+        return PartResult(
+            file=name,
+            counts=counts,
+            resent=ledger.resent,
+            pending=ledger.count(PENDING, PENDING_MARKED),
+            deferred=left,
+            rest=rest.record() if rest else None,
+            ended_because=self.attempt.why_stopping,
+        )
+
+    async def _keep_words(self) -> None:
+        """The relay's own words, best effort: no part of the guarantee."""
+        words = self._lanes.words if self._lanes else {}
+        if words:
+            lines = [
+                json.dumps([self._part.first + row, said.decode("utf-8", "replace")])
+                for row, said in words.items()
+            ]
+            with suppress(StoreError):
+                await self._here.store.put(
+                    f"{self._folder}/words/{self._range}/{self.attempt.nonce}", "\n".join(lines).encode()
+                )
+
+    async def _patiently(self, do: Callable[[], Awaitable[T]]) -> T:
+        """Do it; where the store is out of reach, wait and do it again, for as long as the attempt lives."""
+        delays = growing_delays()
+        while True:
+            try:
+                found = await do()
+            except StoreError as error:
+                since = self._waiting.since if self._waiting else datetime.now(UTC)
+                self._waiting = Waiting(what=str(error), since=since)
+                log.warning("waiting: %s", error)
+                await asyncio.sleep(next(delays))
+                self._go_on()
+            else:
+                self._waiting = None
+                return found
+
+    # The batch
+
+    async def _first_control(self) -> None:
+        """The batch is asked before the first intent: a stop may have met this slice between two attempts."""
+        await self.commit.until(lambda: self._answered or self.attempt.phase is Phase.FAILING)
+
+    async def _ask_control(self) -> None:
+        handle = self._here.client.get_workflow_handle(
+            self._info.workflow_id or "", run_id=self._info.workflow_run_id
+        )
+        while True:
+            with suppress(RPCError, WorkflowQueryFailedError, ValidationError):
+                control = await handle.query(
+                    "control", self._key, result_type=Control, rpc_timeout=timedelta(seconds=10)
+                )
+                self._heed(control)
+            pause = CONTROL_EVERY if self._answered and self._opens else CONTROL_EVERY / 4
+            await asyncio.sleep(pause)
+
+    def _heed(self, control: Control) -> None:
+        self._opens = control.opens_connections
+        self._answered = True
+        if self._lanes is not None:
+            self._lanes.grant(control.opens_connections)
+        if control.cancelled:
+            self._withdrawn(self.attempt.cancel())
+        elif control.stop:
+            self.stop("the batch told it to")
+        self.commit.changed()
+
+    async def _tell_waiting(self) -> None:
+        """Tell the batch what this slice waits for, so that `progress` and the Web UI can say it."""
+        handle = self._here.client.get_workflow_handle(
+            self._info.workflow_id or "", run_id=self._info.workflow_run_id
+        )
+        pause = 1.0
+        while True:
+            await asyncio.sleep(pause)
+            waiting = self.waiting
+            if (waiting and waiting.what) == (self._told and self._told.what):
+                continue
+            with suppress(RPCError):
+                await handle.signal("waiting", args=[self._key, waiting], rpc_timeout=timedelta(seconds=10))
+                self._told = waiting
+                pause = min(pause * 1.5, 30.0)
+                if waiting:
+                    log.warning("slice %s of %s waits: %s", self._range, self._part.batch, waiting.what)
+
+    async def _stop_after(self, seconds: float, why: str) -> None:
+        await asyncio.sleep(seconds)
+        self.stop(why)
+
+    async def _heed_shutdown(self) -> None:
+        """The worker stops: hand back; what the relay has not answered within the grace is cut off."""
+        await activity.wait_for_worker_shutdown()
+        began = time.monotonic()
+        self.stop("its worker is stopping")
+        grace = self._here.settings.batch_grace.total_seconds() * GRACE_FOR_THE_RELAY
+        await asyncio.sleep(max(0.0, began + grace - time.monotonic()))
+        if self._lanes is not None:
+            self._lanes.close_all()
+
+    # How it is done
+
+    def _found(self) -> Ledger:
+        """The ledger: what the last attempt committed, else what was handed back, else all rows pending.
+
+        A ledger that cannot be read fails the attempt: starting afresh would mail people again.
+        """
+        part = self._part
+        if self._info.heartbeat_details:
+            try:
+                return Ledger.read(LedgerRecord.model_validate(self._info.heartbeat_details[0]))
+            except ValidationError:
+                raise ApplicationError(
+                    "The slice's ledger was written by another version of this worker."
+                ) from None
+        ledger = Ledger.read(part.ledger) if part.ledger else Ledger.of_rows(part.first, part.last)
+        if part.due:
+            ledger.retry()
+        return ledger
+
+    def _allowed(self, intents: list[Intent]) -> None:
+        if self._lanes is not None:
+            self._lanes.allowed(intents)
+        self._close_if_dead()
+
+    def _withdrawn(self, intents: list[Intent]) -> None:
+        if self._lanes is not None:
+            self._lanes.close(intents)
+        self.commit.changed()
+
+    def _close_if_dead(self) -> None:
+        if self.attempt.phase is Phase.DEAD and self._lanes is not None:
+            self._lanes.close_all()
+
+    def _go_on(self) -> None:
+        """Nothing, where the attempt may go on; else what ends it."""
+        if self.attempt.phase in (Phase.DEAD, Phase.FAILING):
+            raise self._over()
+
+    def _over(self) -> Exception:
+        self._close_if_dead()
+        if self.attempt.phase is Phase.FAILING and self.attempt.has_lease(lease_now()):
+            return ApplicationError(
+                "The server's answer was unclear; the next attempt goes on from this ledger."
+            )
+        self.attempt.die()
+        self._close_if_dead()
+        return SupersededError()

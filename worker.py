@@ -1,0 +1,107 @@
+"""Serve batches: connect to Temporal, mail through the relay, until SIGTERM or SIGINT.
+
+    python worker.py            settings from the environment and .env (README: Settings)
+
+A stop is clean: no new work is taken, slices hand back what they have not mailed, what is in flight is
+settled, and nobody is left in doubt where the relay answers within the grace time (BATCH_GRACE).
+"""
+
+from batchmail.interpreter import use_project_interpreter
+
+use_project_interpreter(__file__)
+
+import argparse  # noqa: E402
+import asyncio  # noqa: E402
+import logging  # noqa: E402
+import signal  # noqa: E402
+import sys  # noqa: E402
+from collections.abc import AsyncIterator  # noqa: E402
+from contextlib import asynccontextmanager  # noqa: E402
+
+import uvloop  # noqa: E402
+from temporalio.client import Client  # noqa: E402
+from temporalio.worker import Worker  # noqa: E402
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions  # noqa: E402
+
+from activities.notify_admin import NotifyAdmin  # noqa: E402
+from activities.open_batch import OpenBatch  # noqa: E402
+from activities.send_slice import SendSlice  # noqa: E402
+from activities.snapshot_list import SnapshotList  # noqa: E402
+from activities.surroundings import Surroundings  # noqa: E402
+from activities.write_report import WriteReport  # noqa: E402
+from batchmail.engine.connect import connect  # noqa: E402
+from batchmail.errors import BatchmailError  # noqa: E402
+from batchmail.settings import Relay, Settings, read_settings  # noqa: E402
+from batchmail.store import Store  # noqa: E402
+from workflows.batch_email import BatchEmailWorkflow  # noqa: E402
+
+log = logging.getLogger("worker")
+
+WORKFLOW_RUNNER = SandboxedWorkflowRunner(
+    restrictions=SandboxRestrictions.default.with_passthrough_modules(
+        "batchmail", "pydantic", "pydantic_core"
+    )
+)
+"""Our pure modules are loaded once, not anew for every workflow; the replay tests run the same."""
+
+
+@asynccontextmanager
+async def working(client: Client, settings: Settings, relay: Relay | None) -> AsyncIterator[None]:
+    """Serve batches while inside; on the way out slices hand back, within the grace time."""
+    here = Surroundings(client, settings, Store(settings.store_location), relay)
+    worker = Worker(
+        client,
+        task_queue=settings.batch_task_queue,
+        workflows=[BatchEmailWorkflow],
+        activities=[
+            SnapshotList(here).snapshot_list,
+            OpenBatch(here).open_batch,
+            SendSlice(here).send_slice,
+            WriteReport(here).write_report,
+            NotifyAdmin(here).notify_admin,
+        ],
+        workflow_runner=WORKFLOW_RUNNER,
+        max_cached_workflows=settings.batch_cached_workflows,
+        graceful_shutdown_timeout=settings.batch_grace,
+    )
+    async with worker:
+        yield
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    client = await connect()
+    relay = settings.relay
+    where = f"mailing through {relay}" if relay else "without a relay (SMTP_HOST is not set): it cannot mail"
+    async with working(client, settings, relay):
+        log.info("serving task queue %s, %s", settings.batch_task_queue, where)
+        await stopping.wait()
+        log.info("stopping: slices hand back")
+    log.info("stopped")
+
+
+def main() -> int:
+    """Run the worker; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="worker.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--debug", action="store_true", help="log everything, tracebacks and addresses too")
+    options = parser.parse_args()
+    logging.basicConfig(
+        level=logging.DEBUG if options.debug else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    try:
+        uvloop.run(serve(read_settings()))
+    except BatchmailError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,219 @@
+"""BatchEmailWorkflow: mail every recipient of a list, then write the report and tell the admins.
+
+Its history holds counts, row ranges and names of outcome files; nobody's address and no text of the message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from temporalio import workflow
+
+from batchmail.batch.options import BatchRequest
+from batchmail.batch.outcomes import Outcome
+from batchmail.batch.progress import Control, Doing, Progress, Waiting
+from batchmail.batch.result import BatchResult, Status
+from batchmail.batch.slices import Cut, fan_out
+from batchmail.batch.tasks import ListLocation, Notice, Opened, Opening, Part, PartResult, ReportTask
+from workflows import calls
+from workflows.fan_out import Slices
+
+T = TypeVar("T")
+
+NOTICE = "notice"
+"""The name under which the admins' mail asks for control and says what it waits for."""
+
+
+@workflow.defn(name="BatchEmailWorkflow")
+class BatchEmailWorkflow:
+    """One batch: one snapshot, one message. The workflow id is the batch id."""
+
+    @workflow.init
+    def __init__(self, request: BatchRequest) -> None:
+        self._request = request
+        self._doing = Doing.PREPARING
+        self._total = 0
+        self._cancelled = False
+        self._slices: Slices | None = None
+        self._notices: Slices | None = None
+
+    @workflow.run
+    async def run(self, request: BatchRequest) -> BatchResult:
+        """Everything, to the end. A cancelled batch settles, reports and notifies too, then returns."""
+        started = workflow.now()
+        snapshot = request.snapshot or await self._snapshot()
+        opened = await self._open(snapshot)
+        if opened.receipt is not None:
+            return opened.receipt
+        self._total = opened.total
+        slices = await self._mail(snapshot, opened)
+        settled = workflow.now()
+        self._say(Doing.REPORTING)
+        result = await self._uncancelled(
+            calls.WRITE_REPORT(
+                ReportTask(
+                    batch=workflow.info().workflow_id,
+                    snapshot=snapshot,
+                    files=tuple(slices.files),
+                    status=Status.CANCELLED if self._cancelled else Status.COMPLETED,
+                    started=started,
+                    settled=settled,
+                ),
+                summary=f"report on {opened.total:,} recipients",
+                options=request.options,
+            )
+        )
+        if request.options.admins:
+            result = await self._notify(result, snapshot, opened)
+        self._say(Doing.DONE)
+        return result
+
+    @workflow.query
+    def progress(self) -> Progress:
+        """How far the batch is, as of the last slice that ended."""
+        slices = self._slices
+        if slices is None:
+            return Progress(doing=self._doing, total=self._total, cancelled=self._cancelled)
+        return Progress(
+            doing=self._doing,
+            total=self._total,
+            settled=dict(slices.settled),
+            deferred=slices.deferred,
+            next_try=slices.next_try,
+            slices_running=slices.running,
+            slices_left=slices.left,
+            waiting=tuple(slices.waiting.values()),
+            cancelled=self._cancelled,
+        )
+
+    @workflow.query
+    def control(self, slice_range: str) -> Control:
+        """What the batch wants of the slice of this row range: asked by its attempts."""
+        if slice_range == NOTICE and self._notices is not None:
+            return Control(cancelled=self._notices.cancelled)
+        return self._slices.control(slice_range) if self._slices is not None else Control()
+
+    @workflow.signal
+    def waiting(self, slice_range: str, what: Waiting | None) -> None:
+        """A slice waits for something outside, or (None) no longer does."""
+        if self._slices is None:
+            return
+        if what is None:
+            self._slices.waiting.pop(slice_range, None)
+        else:
+            self._slices.waiting[slice_range] = what
+        self._say(self._doing)
+
+    # The steps
+
+    async def _snapshot(self) -> str:
+        request = self._request
+        taken = await calls.SNAPSHOT_LIST(
+            ListLocation(location=request.list or "", email_column=request.email_column),
+            summary="read the list",
+            options=request.options,
+        )
+        return taken.snapshot
+
+    async def _open(self, snapshot: str) -> Opened:
+        request = self._request
+        return await calls.OPEN_BATCH(
+            Opening(
+                batch=workflow.info().workflow_id,
+                snapshot=snapshot,
+                message=request.message,
+                message_location=request.message_location,
+                sender=request.sender,
+                subject=request.subject,
+                connections=request.options.connections,
+                slice_size=request.options.slice_size,
+            ),
+            summary="open the batch",
+            options=request.options,
+        )
+
+    async def _mail(self, snapshot: str, opened: Opened) -> Slices:
+        options = self._request.options
+        cut = Cut(opened.total, opened.slice_size)
+        plan = fan_out(cut, options.connections)
+
+        async def send(part: Part) -> PartResult:
+            again = " (again)" if part.ledger else ""
+            return await calls.SEND_SLICE(
+                part, summary=f"recipients {part.first:,}–{part.last:,}{again}", options=options
+            )
+
+        slices = self._slices = Slices(
+            send=send, delays=options.retry_delays, plan=plan, changed=self._show_mailing
+        )
+        self._show_mailing()
+        await self._uncancelled(
+            slices.run(
+                Part(
+                    batch=workflow.info().workflow_id,
+                    snapshot=snapshot,
+                    message=opened.message,
+                    first=first,
+                    last=last,
+                    connections=plan.connections,
+                    in_doubt=options.in_doubt,
+                )
+                for first, last in cut.ranges()
+            )
+        )
+        return slices
+
+    async def _notify(self, result: BatchResult, snapshot: str, opened: Opened) -> BatchResult:
+        """The admins' mail is a slice of its own: a row an admin, each mailed once."""
+        options = self._request.options
+        self._say(Doing.NOTIFYING)
+
+        async def send(part: Part) -> PartResult:
+            return await calls.NOTIFY_ADMIN(
+                Notice(result=result, list_name=opened.list_name, admins=options.admins, part=part),
+                summary=f"tell {len(options.admins)} admin{'s' if len(options.admins) > 1 else ''}",
+                options=options,
+            )
+
+        plan = fan_out(Cut(len(options.admins), len(options.admins)), 1)
+        notices = self._notices = Slices(
+            send=send, delays=options.retry_delays, plan=plan, changed=lambda: None
+        )
+        part = Part(
+            batch=result.batch_id,
+            snapshot=snapshot,
+            message=opened.message,
+            first=1,
+            last=len(options.admins),
+            connections=1,
+        )
+        await self._uncancelled(notices.run([part]))
+        return result.model_copy(update={"admin_notified": notices.settled[Outcome.SENT] > 0})
+
+    # How it is done
+
+    async def _uncancelled(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await `work`, whole, also when the batch is cancelled meanwhile: then its slices settle early."""
+        task = asyncio.create_task(work)
+        while True:
+            try:
+                return await asyncio.shield(task)
+            except asyncio.CancelledError:
+                if task.cancelled():
+                    raise
+                self._cancelled = True
+                under_way = self._notices or self._slices
+                if under_way is not None:
+                    under_way.cancel()
+                self._say(self._doing)
+
+    def _show_mailing(self) -> None:
+        slices = self._slices
+        idle = slices is not None and not slices.running and slices.deferred
+        self._say(Doing.WAITING_TO_RETRY if idle else Doing.MAILING)
+
+    def _say(self, doing: Doing) -> None:
+        self._doing = doing
+        workflow.set_current_details(self.progress().as_markdown())

@@ -1,0 +1,56 @@
+"""Every activity as the workflow calls it: name, types, time-outs, retries. One table."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Generic, NamedTuple, TypeVar
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+
+from batchmail.batch.options import BatchOptions
+from batchmail.batch.result import BatchResult
+from batchmail.batch.tasks import ListLocation, Notice, Opened, Opening, Part, PartResult, ReportTask, Taken
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+_AGAIN_SOON = RetryPolicy(
+    initial_interval=timedelta(seconds=1), backoff_coefficient=2.0, maximum_interval=timedelta(minutes=1)
+)
+_A_SLICE_MAY_TAKE = timedelta(days=3650)
+"""A slice hands back by itself; the server demands some bound."""
+
+
+class Call(NamedTuple, Generic[In, Out]):
+    """One activity. `mails`: its heartbeats are a ledger, under the batch's heartbeat time-out."""
+
+    name: str
+    result: type[Out]
+    mails: bool = False
+    one_try: timedelta = timedelta(hours=1)
+    silence: timedelta | None = None
+
+    async def __call__(self, task: In, *, summary: str, options: BatchOptions) -> Out:
+        """Run the activity to its end, however long that takes. It is never cancelled by the workflow."""
+        result: Out = await workflow.execute_activity(
+            self.name,
+            task,
+            result_type=self.result,
+            summary=summary,
+            start_to_close_timeout=_A_SLICE_MAY_TAKE if self.mails else self.one_try,
+            heartbeat_timeout=options.heartbeat_timeout if self.mails else self.silence,
+            retry_policy=(
+                RetryPolicy(initial_interval=options.retry_interval, backoff_coefficient=1.0)
+                if self.mails
+                else _AGAIN_SOON
+            ),
+        )
+        return result
+
+
+SNAPSHOT_LIST = Call[ListLocation, Taken]("snapshot_list", Taken, silence=timedelta(minutes=1))
+OPEN_BATCH = Call[Opening, Opened]("open_batch", Opened, one_try=timedelta(minutes=5))
+SEND_SLICE = Call[Part, PartResult]("send_slice", PartResult, mails=True)
+WRITE_REPORT = Call[ReportTask, BatchResult]("write_report", BatchResult, silence=timedelta(minutes=1))
+NOTIFY_ADMIN = Call[Notice, PartResult]("notify_admin", PartResult, mails=True)
