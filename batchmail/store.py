@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import LocalStore
 
-from batchmail.errors import MissingObjectError, StoreError
+from batchmail.errors import BatchmailError, MissingObjectError, StoreError
 
 
 class Store:
@@ -44,6 +44,19 @@ class Store:
         try:
             await obstore.put_async(self._objects, name, content)
             await asyncio.to_thread(self._settle, name)
+        except (OSError, BaseError) as error:
+            raise self._failed("written", name, error) from None
+
+    async def put_stream(self, name: str, content: AsyncIterator[bytes]) -> None:
+        """Write `name` durably from pieces, so that memory stays bounded; it appears whole or not at all.
+
+        Errors of `content` pass through; what was there before stays then. Raises StoreError.
+        """
+        try:
+            await obstore.put_async(self._objects, name, content)
+            await asyncio.to_thread(self._settle, name)
+        except BatchmailError:
+            raise
         except (OSError, BaseError) as error:
             raise self._failed("written", name, error) from None
 

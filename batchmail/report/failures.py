@@ -1,0 +1,49 @@
+"""The first failures of a batch, for the admins' mail: which line, what became of it, why. No addresses."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from batchmail.batch.outcomes import Outcome
+from batchmail.errors import StoreError
+from batchmail.store import Store
+
+MOST_FAILURES = 10
+"""So many are named in the mail; the report has them all."""
+
+
+class Failure(BaseModel):
+    """Somebody who was not, or not surely, mailed; `line` is the list's."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    line: int
+    outcome: Outcome
+    reason: str
+
+
+_FAILURES = TypeAdapter(tuple[Failure, ...])
+
+
+def failures_name(batch_id: str) -> str:
+    """The object with a batch's first failures."""
+    return f"batches/{batch_id}/failures.json"
+
+
+async def save_failures(store: Store, batch_id: str, failures: tuple[Failure, ...]) -> None:
+    """Keep the first failures of a batch. Raises StoreError."""
+    await store.put(failures_name(batch_id), _FAILURES.dump_json(failures))
+
+
+async def load_failures(store: Store, batch_id: str) -> tuple[Failure, ...]:
+    """The first failures of a batch; none where none were kept. Raises StoreError."""
+    name = failures_name(batch_id)
+    content = await store.find(name)
+    if content is None:
+        return ()
+    try:
+        return _FAILURES.validate_json(content)
+    except ValidationError:
+        raise StoreError(
+            f"{name} in the store {store} is damaged: remove it, and the admins' mail goes without it."
+        ) from None
