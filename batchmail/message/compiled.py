@@ -10,7 +10,7 @@ from typing import NamedTuple
 from batchmail.batch.recipients import Recipient
 from batchmail.errors import FillError, MessageError
 from batchmail.message.encoding import Encoded, Transfer, dot_stuffed, encode_body
-from batchmail.message.headers import header
+from batchmail.message.headers import header, one_line
 from batchmail.message.mailboxes import read_mailbox, read_mailboxes
 from batchmail.message.markdown import render_markdown
 from batchmail.message.source import MessageSource
@@ -90,8 +90,8 @@ class CompiledMessage:
         """The author's own headers; one that comes out empty is left out."""
         lines = ""
         for name, template in self._headers:
-            text = template.text(values)
-            if text and not text.isspace():
+            text = one_line(template.text(values))
+            if text:
                 lines += header(name, text) + "\r\n"
         return lines
 

@@ -58,20 +58,21 @@ def header(name: str, text: str) -> str:
     if text.isascii() and not ("=?" in text and "?=" in text):
         if len(line) <= _WIDTH:
             return line
-        folded = _fold(line)
+        folded = _fold(f"{name}:", text)
         if folded is not None:
             return folded
     return f"{name}: {encoded_words(text, len(name) + 2)}"
 
 
-def _fold(line: str) -> str | None:
-    """`line` folded before spaces; None where a word is too long for any line."""
-    lines = [""]
-    for word in _WORD.findall(line):
-        if len(word) > _LONGEST:
-            return None
-        # A name may not stand alone: mail programs have tripped over it. So the first fold comes later.
-        if len(lines[-1]) + len(word) > _WIDTH and not lines[-1].endswith(":"):
+def _fold(name: str, text: str) -> str | None:
+    """The header folded before spaces; None where a word is too long for any line.
+
+    The name never stands alone on its line, and no line is nothing but spaces: mail programs trip over both.
+    """
+    first, *words = _WORD.findall(f" {text}")
+    lines = [name + first]
+    for word in words:
+        if len(lines[-1]) + len(word) > _WIDTH:
             lines.append(word)
         else:
             lines[-1] += word

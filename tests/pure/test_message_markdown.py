@@ -87,6 +87,14 @@ def test_tags_pass_through_markdown(source: str, expected: str) -> None:
             "> a\n{% if b %}\nc\n{% endif %}",
             "<blockquote>\n<p>a</p>\n</blockquote>\n{% if b %}\n<p>c</p>\n{% endif %}",
         ),
+        (
+            "> {% if a %}\n> b\n> {% endif %}",
+            "<blockquote>\n{% if a %}\n<p>b</p>\n{% endif %}\n</blockquote>",
+        ),
+        (
+            "- a\n\n  {% if b %}\n  c\n  {% endif %}",
+            "<ul>\n<li>\n<p>a</p>\n{% if b %}\n<p>c</p>\n{% endif %}\n</li>\n</ul>",
+        ),
         ("{%- if a -%}\nyes\n{%- endif -%}\n", "{%- if a -%}\n<p>yes</p>\n{%- endif -%}"),
         ("{% set a = 1 %}{% set b = 2 %}\n# c", "{% set a = 1 %}{% set b = 2 %}\n<h1>c</h1>"),
     ],

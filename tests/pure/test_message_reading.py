@@ -120,25 +120,11 @@ def test_a_bad_head_is_refused_with_its_line(tmp_path: Path, head: str, says: st
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "To",
-        "cc",
-        "BCC",
-        "Date",
-        "Message-ID",
-        "MIME-Version",
-        "Content-Type",
-        "content-language",
-        "Sender",
-        "Return-Path",
-        "Received",
-        "DKIM-Signature",
-        "Resent-To",
-        "ARC-Seal",
-    ],
-)
+RESERVED = "To cc BCC Date Message-ID MIME-Version Content-Type content-language Sender Return-Path Received"
+RESERVED += " DKIM-Signature Resent-To ARC-Seal"
+
+
+@pytest.mark.parametrize("name", RESERVED.split())
 def test_headers_that_the_program_or_the_relay_makes_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(MessageError, match="leave it out"):
         read(tmp_path, f"---\nsubject: x\nheaders:\n  {name}: y\n---\nHello\n")
