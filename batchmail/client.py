@@ -13,7 +13,7 @@ seconds for Temporal.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
@@ -55,7 +55,8 @@ _FOR_GOOD = (
 
 
 class Batch:
-    """A batch that runs or has ended. `began`: this very call began it, or took it up again."""
+    """A batch that runs or has ended. `began`: this very call began it, or took it up again; `had_ended`: it
+    had ended by the time it was found."""
 
     def __init__(
         self, client: Client, batch_id: str, *, began: bool = False, result: BatchResult | None = None
@@ -63,15 +64,11 @@ class Batch:
         self.id = batch_id
         self.began = began
         self._client = client
+        self.had_ended = result is not None
         self._result = result
         self._handle: WorkflowHandle[object, BatchResult] = client.get_workflow_handle(
             batch_id, result_type=BatchResult
         )
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether its result is known already."""
-        return self._result is not None
 
     async def result(self) -> BatchResult:
         """Wait until the batch has ended, however long, and also while Temporal is away.
@@ -90,7 +87,7 @@ class Batch:
                 await asyncio.sleep(_PAUSE_WHILE_AWAY)
         return self._result
 
-    async def watch(self, every: timedelta = timedelta(seconds=1)) -> AsyncIterator[Standing]:
+    async def watch(self, every: timedelta = timedelta(seconds=1)) -> AsyncGenerator[Standing]:
         """How far the batch is, again and again until it has ended; then `result` answers at once.
 
         While Temporal or all workers are away the last standing comes again and says so.
@@ -135,7 +132,7 @@ class Batch:
             return last.model_copy(update={"silent": silent, "silent_since": since})
         return standing(last, progress, await self._ledgers(described.raw_description.pending_activities))
 
-    async def _ledgers(self, activities: Iterator[PendingActivityInfo]) -> list[LedgerRecord]:
+    async def _ledgers(self, activities: Iterable[PendingActivityInfo]) -> list[LedgerRecord]:
         """What the running slices said in their last heartbeats."""
         found: list[LedgerRecord] = []
         for activity in activities:
@@ -157,12 +154,10 @@ async def find(client: Client, store: Store, batch_id: str) -> Batch | None:
     status = await _status(client, batch_id)
     if status is WorkflowExecutionStatus.RUNNING:
         return Batch(client, batch_id)
+    if status is WorkflowExecutionStatus.COMPLETED:
+        return Batch(client, batch_id, result=await Batch(client, batch_id).result())
     if receipt := await load_receipt(store, batch_id):
         return Batch(client, batch_id, result=receipt)
-    if status is WorkflowExecutionStatus.COMPLETED:
-        ended = Batch(client, batch_id)
-        await ended.result()
-        return ended
     return None
 
 

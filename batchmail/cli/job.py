@@ -1,0 +1,78 @@
+"""The job: list and message, read and checked whole, before anything is started."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from batchmail.batch.options import BatchOptions, BatchRequest
+from batchmail.cli.screen import Screen
+from batchmail.cli.wishes import Wishes
+from batchmail.cli.words import count
+from batchmail.lists.location import list_path
+from batchmail.lists.snapshot import Snapshot
+from batchmail.lists.take_snapshot import Scan, take_snapshot
+from batchmail.message.compiled import CompiledMessage, compile_message
+from batchmail.message.source import MessageSource, find_message, read_message
+from batchmail.settings import Settings
+from batchmail.store import Store
+
+_SHOWN_INVALID = 10
+
+
+class Job(NamedTuple):
+    """What is to be mailed to whom, and how."""
+
+    scan: Scan
+    message: MessageSource
+    compiled: CompiledMessage
+    options: BatchOptions
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The list."""
+        return self.scan.snapshot
+
+    @property
+    def request(self) -> BatchRequest:
+        """The workflow's input: ids and options, nobody's address and no text."""
+        return BatchRequest(snapshot=self.snapshot.id, message=self.message.id, options=self.options)
+
+
+async def read_job(wishes: Wishes, settings: Settings, store: Store, screen: Screen) -> Job:
+    """Read and check everything the person gave; the list is in the store then, the message is not yet.
+
+    Raises InputError, StoreError.
+    """
+    options = wishes.options(settings)
+    path = list_path(str(wishes.list))
+    message = read_message(
+        wishes.message or find_message(path),
+        subject=wishes.subject,
+        sender=wishes.sender,
+        default_sender=settings.mail_from,
+    )
+    with screen.during(f"Reading {path.name}") as tell:
+        scan = await take_snapshot(
+            store, path, email_column=wishes.email_column, progress=lambda rows: tell(count(rows, "row"))
+        )
+    compiled = compile_message(message, scan.snapshot.fields, scan.snapshot.list_name)
+    return Job(scan, message, compiled, options)
+
+
+def show_job(job: Job, screen: Screen) -> None:
+    """Say what was read, and every row that is left out (the first ten with line and reason)."""
+    snapshot = job.snapshot
+    parts = [count(snapshot.total, "recipient")]
+    if snapshot.duplicates:
+        parts.append(f"{count(snapshot.duplicates, 'duplicate')} mailed once")
+    if snapshot.invalid_rows:
+        parts.append(f"{count(snapshot.invalid_rows, 'row')} left out:")
+    screen.fact("list", f"{snapshot.list_name}: {', '.join(parts)}")
+    for row in job.scan.invalid[:_SHOWN_INVALID]:
+        screen.more(f"line {row.line} {row.reason}", "yellow")
+    if (more := snapshot.invalid_rows - _SHOWN_INVALID) > 0:
+        screen.more(f"and {more:,} more", "yellow")
+    screen.fact("message", f"{job.message.name}: {job.message.subject}")
+    screen.fact("from", job.message.sender)
+    if not job.options.admins:
+        screen.fact("admins", "nobody is told when it ends: set ADMIN_EMAIL or give --admin", "dim")

@@ -1,0 +1,105 @@
+"""Who of this list this very message went to before, in another batch of the store.
+
+One row mended in a list makes a new list, and so a new batch: without this check everybody else would be
+mailed twice.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from batchmail.batch.batch_cut import CUT
+from batchmail.batch.ledger import Ledger, LedgerRecord
+from batchmail.batch.outcomes import Outcome
+from batchmail.cli.names import read_cut
+from batchmail.errors import MissingObjectError
+from batchmail.lists.snapshot import Snapshot, all_recipients, load_snapshot, read_recipients
+from batchmail.store import Store
+
+NOT_MAILED = (Outcome.REJECTED, Outcome.EXPIRED, Outcome.SUPPRESSED)
+
+
+class MailedBefore(NamedTuple):
+    """`recipients` of the list, how many; the batches that mailed them, or may have."""
+
+    recipients: int
+    batches: tuple[str, ...]
+
+
+async def mailed_before(store: Store, snapshot: Snapshot, message_id: str, batch_id: str) -> MailedBefore:
+    """Recipients of `snapshot` to whom another batch than `batch_id` sent this message, or may have.
+
+    Who was begun counts, unless an outcome says that no mail went out. Only a hash of 64 bits an address is
+    held in memory, and nothing is read where no other batch has this message. Raises StoreError.
+    """
+    others = {
+        name: objects
+        for name, objects in (await _batches(store)).items()
+        if name != batch_id and CUT in objects and objects["opened"]
+    }
+    left: set[int] | None = None
+    total, found = 0, []
+    for name, objects in sorted(others.items()):
+        cut = await read_cut(store, name)
+        if cut is None or cut.message != message_id:
+            continue
+        if left is None:
+            left = {_key(one.address) async for block in all_recipients(store, snapshot) for one in block}
+            total = len(left)
+        before = len(left)
+        try:
+            other = await load_snapshot(store, cut.snapshot)
+        except MissingObjectError:
+            continue
+        await _take_away(left, store, f"batches/{name}", objects, other)
+        if len(left) < before:
+            found.append(name)
+    return MailedBefore(total - len(left or ()), tuple(found))
+
+
+async def _take_away(
+    left: set[int], store: Store, folder: str, objects: dict[str, list[str]], other: Snapshot
+) -> None:
+    """Take from `left` whom the batch in `folder` mailed, or may have."""
+    for row_range in sorted({name.split("/")[0] for name in objects["opened"]}):
+        first, last = map(int, row_range.split("-"))
+        records = [
+            LedgerRecord.model_validate_json(await store.get(f"{folder}/outcomes/{name}"))
+            for name in objects["outcomes"]
+            if name.startswith(f"{row_range}/")
+        ]
+        spared = rows_not_mailed(records)
+        for row, one in enumerate(await read_recipients(store, other, first, last), first):
+            if row not in spared:
+                left.discard(_key(one.address))
+
+
+def rows_not_mailed(records: Iterable[LedgerRecord]) -> set[int]:
+    """The rows of the snapshot (from 1) of whom the outcome files of one slice say that no mail went out.
+
+    Whoever was once in doubt may have been mailed, and so may whom any of the files calls sent.
+    """
+    spared: set[int] = set()
+    mailed: set[int] = set()
+    for record in records:
+        for one in Ledger.read(record).settled():
+            not_mailed = one.outcome in NOT_MAILED and not one.in_doubt
+            (spared if not_mailed else mailed).add(record.first + one.row)
+    return spared - mailed
+
+
+async def _batches(store: Store) -> dict[str, dict[str, list[str]]]:
+    """The store's batches: of each the names below `opened` and `outcomes`, and its other objects."""
+    found: dict[str, dict[str, list[str]]] = defaultdict(lambda: {"opened": [], "outcomes": []})
+    for name in await store.names("batches"):
+        batch_id, _, rest = name.partition("/")
+        kind, _, inner = rest.partition("/")
+        found[batch_id].setdefault(kind, []).append(inner)
+    return found
+
+
+def _key(address: str) -> int:
+    """Addresses are compared without case; the hash is this process's own, and never leaves it."""
+    return hash(address.casefold())

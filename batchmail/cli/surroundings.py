@@ -1,0 +1,85 @@
+"""Where a batch runs: on the user's Temporal server with their workers, or with --dev all on this machine."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import NamedTuple
+
+from temporalio.client import Client
+
+from batchmail.cli.screen import Screen
+from batchmail.cli.wishes import Wishes
+from batchmail.engine.connect import connect
+from batchmail.engine.dev_server import dev_server
+from batchmail.engine.mailbox import mailbox
+from batchmail.engine.ports import LOOPBACK
+from batchmail.errors import StoreError
+from batchmail.settings import Relay, Settings, Tls
+
+Working = Callable[[Client, Settings, Relay | None], AbstractAsyncContextManager[None]]
+"""Serves the task queue in this process while its context lasts; on leaving, slices hand back."""
+
+
+class Surroundings(NamedTuple):
+    """What is there for a batch. `work` serves it meanwhile, if that is this process's task."""
+
+    client: Client
+    relay: Relay | None
+    """The user's relay, where this process knows it."""
+    mailbox: Path | None
+    """Where mails lie that go to nobody."""
+    work: Callable[[], AbstractAsyncContextManager[None]]
+    workflow_url: Callable[[str], str | None]
+
+
+@asynccontextmanager
+async def surroundings(
+    wishes: Wishes, settings: Settings, working: Working, screen: Screen
+) -> AsyncIterator[Surroundings]:
+    """Connect to Temporal; with --dev start first what is missing, and stop it on leaving.
+
+    Raises EngineError, SettingsError, StoreError.
+    """
+    if not wishes.dev:
+        client = await connect()
+        yield Surroundings(client, settings.relay, None, nullcontext, lambda _: None)
+        return
+    state = settings.batch_state.expanduser()
+    async with AsyncExitStack() as stack:
+        _log_to(state / "worker.log", debug=wishes.debug)
+        server = await stack.enter_async_context(
+            dev_server(state, screen.say, cli=settings.batch_temporal_cli)
+        )
+        client = await connect(address=server.address)
+        relay, folder = settings.relay, None
+        if relay is None:
+            folder = state / "mailbox"
+            port = await stack.enter_async_context(mailbox(folder))
+            relay = Relay(host=LOOPBACK, port=port, tls=Tls.NONE)
+        yield Surroundings(
+            client=client,
+            relay=settings.relay,
+            mailbox=folder,
+            work=lambda: working(client, settings, relay),
+            workflow_url=server.workflow_url,
+        )
+
+
+def _log_to(path: Path, *, debug: bool) -> None:
+    """The worker's log lines go to a file, since this command's own words have the terminal."""
+    if debug:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        return
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handler = RotatingFileHandler(path, maxBytes=5_000_000, backupCount=1, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be written ({error.strerror}): set BATCH_STATE to a folder you own."
+        ) from None
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
