@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 
 from temporalio.api.workflowservice.v1 import (
@@ -82,28 +83,27 @@ class Commit:
             self._step.clear()
             if reached():
                 return
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, self._attempt.lease_left(lease_now()))):
                     await self._step.wait()
-            except TimeoutError:
-                self._attempt.has_lease(lease_now())
+            self._attempt.has_lease(lease_now())
 
     async def keep_up(self) -> None:
         """Send heartbeats until the end: at once where there is news, else in time for the lease."""
         attempt = self._attempt
         rest = attempt.lease_left(lease_now()) / _BEATS_A_LEASE
+        loop = asyncio.get_running_loop()
+        due = loop.time()
         while not self._over:
-            if not attempt.has_news:
-                self._news.clear()
-                try:
-                    async with asyncio.timeout(rest):
+            self._news.clear()
+            if not attempt.has_news and loop.time() < due:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(due):
                         await self._news.wait()
-                except TimeoutError:
-                    pass
-                if not attempt.has_news and self._news.is_set():
-                    continue
+                continue
             if self._pause and attempt.phase is Phase.MAILING:
                 await asyncio.sleep(self._pause)
+            due = loop.time() + rest
             if self._over or not await self._beat():
                 break
         self._step.set()
