@@ -88,6 +88,8 @@ class DevServer:
                     self._place = os.open(self._state / "temporal.users", os.O_RDWR | os.O_CREAT, 0o600)
                     fcntl.flock(self._place, fcntl.LOCK_SH)
                     return running
+            except EngineError:  # which is an OSError too
+                raise
             except OSError as error:
                 raise EngineError(f"The state folder {self._state} cannot be used: {error}.") from None
 

@@ -29,7 +29,7 @@ def candidates(*preferred: Ports | None, tries: int = 5) -> Iterator[Ports]:
         if ports is not None and _are_free(ports):
             yield ports
     for _ in range(tries):
-        yield _free()
+        yield any_free()
 
 
 def _are_free(ports: Ports) -> bool:
@@ -42,7 +42,8 @@ def _are_free(ports: Ports) -> bool:
     return True
 
 
-def _free() -> Ports:
+def any_free() -> Ports:
+    """Two free ports; nothing holds them, so another program may be quicker."""
     with ExitStack() as sockets:
         # Both are held at once, so they differ.
         taken = [sockets.enter_context(socket.create_server((LOOPBACK, 0))) for _ in Ports._fields]

@@ -22,7 +22,7 @@ from batchmail.errors import EngineError, SettingsError
 VERSION = "1.5.1"
 
 _DOWNLOAD = """
-import asyncio, sys
+import asyncio, os, sys
 from temporalio.testing import WorkflowEnvironment
 
 async def download(folder, version):
@@ -32,7 +32,11 @@ async def download(folder, version):
     )
     await server.shutdown()
 
-asyncio.run(download(*sys.argv[1:]))
+try:
+    asyncio.run(download(*sys.argv[1:]))
+except Exception as error:
+    print(error, flush=True)
+os._exit(0)  # what counts is the file; the interpreter may crash on its way out
 """
 
 
@@ -97,6 +101,8 @@ def _install(target: Path, say: Say, given_up: threading.Event) -> None:
                 if ended.ok:
                     return
                 tried.append(f"{source.name} ({ended.last_words})")
+    except EngineError:  # which is an OSError too
+        raise
     except OSError as error:
         raise EngineError(f"Temporal's command line cannot be kept in {target.parent}: {error}.") from None
     raise EngineError(

@@ -1,0 +1,51 @@
+"""What holds for every test: none of the user's own settings, and no process left behind."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+# A developer's own settings would reach the tests; the path of a program installed already may.
+for _name in tuple(os.environ):
+    if _name.startswith(("TEMPORAL_", "SMTP_", "BATCH_")) and _name != "BATCH_TEMPORAL_CLI":
+        del os.environ[_name]
+for _name in ("MAIL_FROM", "ADMIN_EMAIL"):
+    os.environ.pop(_name, None)
+os.environ["TEMPORAL_CONFIG_FILE"] = os.devnull
+
+# Every process started by the tests inherits this mark, however deep, and whoever has become its parent.
+_MARK = str(uuid.uuid4())
+os.environ["BATCHMAIL_TEST_SESSION"] = _MARK
+
+_SECONDS_TO_END = 5.0
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the session when a process started by a test outlives it, and name the process."""
+    until = time.monotonic() + _SECONDS_TO_END
+    while (left := _processes_left()) and time.monotonic() < until:
+        time.sleep(0.05)
+    for pid, command in left.items():
+        print(f"\nLeft behind by the tests: process {pid}: {command}", file=sys.stderr)
+    if left:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _processes_left() -> dict[int, str]:
+    """Pid and command of every process that carries our mark; none where there is no /proc to look in."""
+    left = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            marked = _MARK.encode() in (folder / "environ").read_bytes()
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if marked and int(folder.name) != os.getpid():
+            left[int(folder.name)] = command.strip()
+    return left
