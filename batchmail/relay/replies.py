@@ -20,7 +20,14 @@ _LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(?:([245]\.[0-9]{1,3}\.[0-9]{1,3
 
 
 class ProtocolViolation(Exception):
-    """The relay sent what no SMTP relay may send; its connection is of no use any more."""
+    """The relay sent what no SMTP relay may send; its connection is of no use any more.
+
+    `replies` are those that came whole before it, in the same piece of data: they hold.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.replies: list[Reply] = []
 
 
 class Reply(NamedTuple):
@@ -53,21 +60,28 @@ class ReplyParser:
         """
         lines = (self._rest + data).split(b"\n")
         self._rest = lines.pop()
-        if len(self._rest) > LONGEST_LINE:
-            raise ProtocolViolation(f"a reply line is longer than {LONGEST_LINE} octets")
-        replies = []
-        for line in lines:
-            reply, is_last = _read(line)
-            if not is_last:
-                self._earlier.append(reply)
-                if len(self._earlier) == MOST_LINES:
-                    raise ProtocolViolation(f"a reply has more than {MOST_LINES} lines")
-            elif self._earlier:
-                replies.append(_joined([*self._earlier, reply]))
-                self._earlier.clear()
-            else:
-                replies.append(reply)
+        replies: list[Reply] = []
+        try:
+            for line in lines:
+                self._take(line, replies)
+            if len(self._rest) > LONGEST_LINE:
+                raise ProtocolViolation(f"a reply line is longer than {LONGEST_LINE} octets")
+        except ProtocolViolation as violation:
+            violation.replies = replies
+            raise
         return replies
+
+    def _take(self, line: bytes, replies: list[Reply]) -> None:
+        reply, is_last = _read(line)
+        if not is_last:
+            self._earlier.append(reply)
+            if len(self._earlier) == MOST_LINES:
+                raise ProtocolViolation(f"a reply has more than {MOST_LINES} lines")
+        elif self._earlier:
+            replies.append(_joined([*self._earlier, reply]))
+            self._earlier.clear()
+        else:
+            replies.append(reply)
 
 
 @lru_cache(maxsize=256)  # a relay says the same few things over and over: half the cost of the hot path

@@ -234,27 +234,21 @@ class Session(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._closed:
             return
+        broken = False
         try:
             replies = self._parser.feed(data)
-        except ProtocolViolation:
-            self._lose()
-            return
+        except ProtocolViolation as violation:
+            replies, broken = violation.replies, True
         awaited = self._awaited
         if awaited == 0:
             self._lose()
-            return
-        # A relay that says more than it was asked cannot be followed any further: what it says next would be
-        # taken for the answer to something not yet sent. Its last answer that was asked for still holds.
-        if len(replies) > awaited or (len(replies) == awaited and self._parser.unfinished):
-            del replies[awaited:]
-            last = replies.pop()
+        elif len(replies) > awaited or (len(replies) == awaited and (broken or self._parser.unfinished)):
+            self._answer_last(replies[:awaited])
+        else:
             for reply in replies:
                 self._answer(reply)
-            self._cut()
-            self._answer(last)
-            return
-        for reply in replies:
-            self._answer(reply)
+            if broken:
+                self._lose()
 
     def eof_received(self) -> None:
         self._lose()
@@ -281,6 +275,18 @@ class Session(asyncio.Protocol):
             self._succeed(reply)
         else:
             self._refuse(reply)
+
+    def _answer_last(self, replies: list[Reply]) -> None:
+        """The replies asked for, from a relay that has said more than that.
+
+        They hold; but it cannot be followed further: what else it says would be taken for the answer to
+        something not sent yet.
+        """
+        for reply in replies[:-1]:
+            self._answer(reply)
+        if not self._closed:
+            self._cut()
+            self._answer(replies[-1])
 
     def _succeed(self, reply: Reply) -> None:
         stage = self._stage

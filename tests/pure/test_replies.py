@@ -105,6 +105,12 @@ def test_what_is_not_a_reply_is_a_violation(line: bytes) -> None:
         read(line + b"\r\n")
 
 
+def test_the_replies_before_a_violation_hold() -> None:
+    with pytest.raises(ProtocolViolation) as caught:
+        read(b"250 2.0.0 Ok\r\nnonsense\r\n")
+    assert caught.value.replies == [Reply(250, "2.0.0", b"Ok")]
+
+
 def test_a_line_without_end_is_a_violation() -> None:
     parser = ReplyParser()
     for _ in range(LONGEST_LINE):

@@ -91,6 +91,15 @@ class RelayProcess:
         """From now on behave so (TLS and what EHLO offered hold for new connections)."""
         self._order({"do": "behave", "behaviour": behaviour.as_json()})
 
+    def begin_anew(self, behaviour: Behaviour = Behaviour()) -> None:  # noqa: B008 - frozen
+        """As if just started with `behaviour`: no connection, nothing recorded, nothing happened. Not for a
+        change to or from implicit TLS."""
+        self.kick()
+        self.behave(behaviour)
+        for file in (self._record, self._events):
+            os.truncate(file, 0)
+        self._read, self._read_to = [], 0
+
     def release(self) -> None:
         """Let the held replies go, and hold no more."""
         self._order({"do": "release"})

@@ -5,7 +5,8 @@
 prints `{"port": …, "control": …}` and serves until it is ended. Each accepted recipient is on disk, as a line
 of `record`, before the relay answers; what happens on the way is a line of `events`. `control` takes one JSON
 object a line: {"do": "behave", "behaviour": {…}}, "release", "kick", "stop_accepting", "accept",
-{"do": "say", "text": "…"}; each is answered by one line when it is done.
+{"do": "say", "text": "…"}; each is answered by one line when it is done. (`kick` also waits until every
+connection has ended, and releases what is held.)
 """
 
 from __future__ import annotations
@@ -142,6 +143,9 @@ class Control:
             case "kick":
                 for dialogue in list(self._relay.open):
                     await dialogue.end(cut=True)
+                self._relay.released.set()
+                while self._relay.open:  # noqa: ASYNC110 - a handful of turns of the loop
+                    await asyncio.sleep(0)
             case "say":
                 for dialogue in list(self._relay.open):
                     dialogue.say(order["text"])
@@ -162,7 +166,7 @@ async def main(given: dict[str, Any]) -> None:
     await control.accept()
     orders = await asyncio.start_server(control.serve, "127.0.0.1", 0)
     ports = {"port": control.port, "control": orders.sockets[0].getsockname()[1]}
-    print(json.dumps(ports), flush=True)  # noqa: T201 - how the parent learns of them
+    print(json.dumps(ports), flush=True)
     await orders.serve_forever()
 
 
