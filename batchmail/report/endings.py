@@ -62,7 +62,7 @@ class Endings:
         """
         try:
             ledger = Ledger.read(record)
-        except zlib.error as error:
+        except (ValueError, zlib.error) as error:
             raise ValueError(f"its states cannot be unpacked ({error})") from None
         first = record.first - 1
         rows = self._rows

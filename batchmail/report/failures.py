@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from batchmail.batch.outcomes import Outcome
-from batchmail.errors import StoreError
 from batchmail.store import Store
 
 MOST_FAILURES = 10
@@ -22,6 +23,7 @@ class Failure(BaseModel):
     reason: str
 
 
+_log = logging.getLogger(__name__)
 _FAILURES = TypeAdapter(tuple[Failure, ...])
 
 
@@ -36,7 +38,8 @@ async def save_failures(store: Store, batch_id: str, failures: tuple[Failure, ..
 
 
 async def load_failures(store: Store, batch_id: str) -> tuple[Failure, ...]:
-    """The first failures of a batch; none where none were kept. Raises StoreError."""
+    """The first failures of a batch; none where none were kept, or what was kept is damaged: the admins are
+    told all the same. Raises StoreError where the store is out of reach."""
     name = failures_name(batch_id)
     content = await store.find(name)
     if content is None:
@@ -44,6 +47,5 @@ async def load_failures(store: Store, batch_id: str) -> tuple[Failure, ...]:
     try:
         return _FAILURES.validate_json(content)
     except ValidationError:
-        raise StoreError(
-            f"{name} in the store {store} is damaged: remove it, and the admins' mail goes without it."
-        ) from None
+        _log.warning("%s in the store %s is damaged: the admins' mail goes without it", name, store)
+        return ()

@@ -93,7 +93,7 @@ def _body(result: BatchResult, list_name: str, subject: str, failures: Sequence[
         lines += ["", *remarks]
     if failures:
         lines += ["", "First failures, by line of the list:"]
-        lines += [f"  line {one.line:,}: {one.outcome}, {_clean(one.reason, 300)}" for one in failures]
+        lines += [f"  line {one.line}: {one.outcome}, {_clean(one.reason, 300)}" for one in failures]
         more = result.total - result.sent - result.suppressed - len(failures)
         if more > 0:
             lines.append(f"  and {more:,} more: see the report")
@@ -108,6 +108,8 @@ def _opening(result: BatchResult) -> str:
         return "The batch has ended: its list had nobody to mail."
     if result.everyone_sent:
         return "The batch has ended: the relay took the mail for everyone."
+    if result.sent + result.unknown == result.total:
+        return f"The batch has ended. Whether the relay took the mail is not known for {result.unknown:,}."
     return "The batch has ended, and not everyone was mailed."
 
 
@@ -115,8 +117,8 @@ def _remarks(result: BatchResult) -> list[str]:
     lines = []
     if result.in_doubt_resent:
         lines += [
-            f"In doubt and sent again: {result.in_doubt_resent:,}. It was unclear whether the relay had",
-            "the mail; some people may have it twice, under one Message-ID. The report says who.",
+            f"In doubt and sent again: {result.in_doubt_resent:,}. Some people may have the mail",
+            "twice, under one Message-ID: it was unclear whether the relay had it. The report says who.",
         ]
     left_out = []
     if result.duplicates_in_list:
