@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["tests.relays.fixtures"]
+
 # A developer's own settings would reach the tests; the path of a program installed already may.
 for _name in tuple(os.environ):
     if _name.startswith(("TEMPORAL_", "SMTP_", "BATCH_")) and _name != "BATCH_TEMPORAL_CLI":

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
+from batchmail.engine.connect import connect
 from batchmail.engine.dev_server import DevServer
 from batchmail.engine.ports import any_free
 from batchmail.settings import Settings
+from tests.program.bench import Bench
+from tests.relays.fixtures import StartRelay
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +21,15 @@ def temporal_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     state = tmp_path_factory.mktemp("temporal")
     with DevServer(state, print, cli=Settings().batch_temporal_cli, usual=any_free()) as running:
         yield running.address
+
+
+@pytest.fixture
+async def bench(
+    request: pytest.FixtureRequest, temporal_server: str, tmp_path: Path, start_relay: StartRelay
+) -> AsyncIterator[Bench]:
+    """A bench for whole batches; `@pytest.mark.behaviour(Behaviour(…))` says how its relay behaves."""
+    mark = request.node.get_closest_marker("behaviour")
+    relay = start_relay(mark.args[0]) if mark else start_relay()
+    found = Bench(await connect(address=temporal_server), temporal_server, tmp_path, relay)
+    yield found
+    found.stop()

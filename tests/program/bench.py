@@ -1,0 +1,182 @@
+"""A bench for whole batches: real worker processes, a real server, a relay whose record is the truth."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from temporalio.client import Client, WorkflowHandle
+
+from batchmail.batch.options import BatchOptions, BatchRequest
+from batchmail.batch.result import BatchResult
+from batchmail.lists.take_snapshot import take_snapshot
+from batchmail.message.source import read_message, save_message
+from batchmail.store import Store
+from tests.relays import RelayProcess
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+HEARTBEAT_TIMEOUT = timedelta(seconds=2)
+
+Handle = WorkflowHandle[Any, BatchResult]
+
+
+class Row(NamedTuple):
+    """A row of report.csv."""
+
+    line: str
+    address: str
+    outcome: str
+    code: str
+    enhanced_code: str
+    reason: str
+    in_doubt: str
+    relay_said: str
+
+
+class WorkerProcess:
+    """worker.py as its users run it; `arm`: the moment at which it dies or freezes (activities/events.py)."""
+
+    def __init__(self, environment: dict[str, str], log: Path, arm: str = "") -> None:
+        self._log = log
+        with log.open("ab") as out:
+            self._process = subprocess.Popen(
+                [sys.executable, str(CHECKOUT / "worker.py")],
+                cwd=log.parent,
+                env=os.environ | environment | ({"BATCH_ARM": arm} if arm else {}),
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+        self.pid = self._process.pid
+        self._wait(lambda: b"serving task queue" in log.read_bytes())
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        os.kill(self.pid, number)
+
+    async def ended(self, seconds: float = 30) -> int:
+        """Its exit code (negative: the signal that ended it), once it has ended."""
+        return await asyncio.to_thread(self._process.wait, seconds)
+
+    async def frozen(self) -> None:
+        """Until it has stopped itself (SIGSTOP)."""
+        stat = Path(f"/proc/{self.pid}/stat")
+        await asyncio.to_thread(self._wait, lambda: stat.read_text().rpartition(")")[2].split()[0] == "T")
+
+    def log(self) -> str:
+        """What it has logged."""
+        return self._log.read_text()
+
+    def stop(self) -> None:
+        """End it, whatever state it is in."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait(10)
+
+    def _wait(self, reached: Callable[[], bool], seconds: float = 30) -> None:
+        end = time.monotonic() + seconds
+        while not reached():
+            if self._process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(f"the worker is not as it should be:\n{self._log.read_text()}")
+            time.sleep(0.01)
+
+
+class Bench:
+    """One store, one task queue, one relay."""
+
+    def __init__(self, client: Client, address: str, folder: Path, relay: RelayProcess) -> None:
+        self.client = client
+        self.relay = relay
+        self.folder = folder
+        self.store = Store(folder / "store")
+        self.queue = f"queue-{folder.name}-{os.getpid()}"
+        self._workers: list[WorkerProcess] = []
+        self.environment = {
+            "TEMPORAL_ADDRESS": address,
+            "BATCH_STORE": str(self.store.root),
+            "BATCH_TASK_QUEUE": self.queue,
+            "SMTP_HOST": relay.host,
+            "SMTP_PORT": str(relay.port),
+        }
+
+    def worker(self, arm: str = "", **settings: str) -> WorkerProcess:
+        """Start a worker and wait until it serves."""
+        log = self.folder / f"worker-{len(self._workers)}.log"
+        started = WorkerProcess(self.environment | settings, log, arm)
+        self._workers.append(started)
+        return started
+
+    async def request(self, recipients: int, **options: Any) -> BatchRequest:
+        """A list of `recipients` in the store, and a message."""
+        emails = self.folder / f"emails-{recipients}.csv"
+        with emails.open("w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["email", "First Name"])
+            rows.writerows([address(number), f"Reader {number}"] for number in range(1, recipients + 1))
+        text = self.folder / "message.txt"
+        text.write_text(
+            "---\nsubject: News for {{ first_name }}\nfrom: News <news@sender.example>\n---\n"
+            "Dear {{ first_name }},\nthe news.\n"
+        )
+        scan = await take_snapshot(self.store, emails)
+        message = read_message(text)
+        await save_message(self.store, message)
+        options.setdefault("heartbeat_timeout", HEARTBEAT_TIMEOUT)
+        return BatchRequest(snapshot=scan.snapshot.id, message=message.id, options=BatchOptions(**options))
+
+    async def start(self, recipients: int, batch: str | None = None, **options: Any) -> Handle:
+        """Start a batch, as any program would."""
+        request = await self.request(recipients, **options)
+        return await self.client.start_workflow(
+            "BatchEmailWorkflow",
+            request,
+            id=batch or f"batch-{self.folder.name}",
+            task_queue=self.queue,
+            result_type=BatchResult,
+        )
+
+    def report(self, result: BatchResult) -> list[Row]:
+        """report.csv without its header."""
+        with Path(result.report).open(newline="") as file:
+            return [Row(*row) for row in list(csv.reader(file))[1:]]
+
+    def accepted(self) -> Counter[str]:
+        """How often the relay accepted each recipient: the truth."""
+        return Counter(entry.recipient for entry in self.relay.record())
+
+    def assert_the_promise(self, result: BatchResult) -> list[Row]:
+        """Nobody lost, nobody silently mailed twice; report and relay agree row by row."""
+        rows = self.report(result)
+        accepted = self.accepted()
+        assert len(rows) == result.total
+        for row in rows:
+            times = accepted[row.address]
+            assert row.outcome in ("sent", "rejected", "expired", "unknown", "suppressed"), row
+            assert row.outcome != "sent" or times >= 1, f"reported sent, never accepted: {row}"
+            assert times <= 1 or row.in_doubt == "yes", f"accepted {times} times, silently: {row}"
+            assert times == 0 or row.outcome in ("sent", "unknown"), f"accepted, yet {row}"
+        assert result.in_doubt_resent >= sum(times - 1 for times in accepted.values() if times > 1)
+        counted = Counter(row.outcome for row in rows)
+        assert counted["sent"] == result.sent
+        assert counted["unknown"] == result.unknown
+        return rows
+
+    def stop(self) -> None:
+        """End every worker."""
+        for worker in self._workers:
+            worker.stop()
+
+
+def address(number: int) -> str:
+    """The address of the list's recipient `number` (from 1)."""
+    return f"reader-{number}@example.com"

@@ -1,0 +1,146 @@
+"""The straight path: a batch of any size is mailed once, reported, and the admins are told."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from email import message_from_bytes
+from pathlib import Path
+
+import pytest
+
+from batchmail.batch.progress import Doing, Progress
+from batchmail.batch.result import Status
+from tests.program.bench import Bench, address
+from tests.relays import Behaviour, Fault
+
+
+@pytest.mark.parametrize("recipients", [1, 10, 5_000])
+async def test_everybody_is_mailed_once(bench: Bench, recipients: int) -> None:
+    bench.worker()
+    handle = await bench.start(recipients)
+    result = await handle.result()
+    assert result.status is Status.COMPLETED
+    assert result.total == result.sent == recipients
+    assert result.everyone_sent
+    assert not result.admin_notified
+    rows = bench.assert_the_promise(result)
+    assert [row.address for row in rows] == [address(n) for n in range(1, recipients + 1)]
+    assert {row.in_doubt for row in rows} == {"no"}
+    assert sum(bench.accepted().values()) == recipients
+    progress = await handle.query("progress", result_type=Progress)
+    assert progress.doing is Doing.DONE
+    assert progress.settled_count == recipients
+
+
+@pytest.mark.behaviour(Behaviour(pipelining=False, eight_bit=False, utf8=False, size=None))
+async def test_a_relay_without_extensions_is_enough(bench: Bench) -> None:
+    bench.worker()
+    result = await (await bench.start(100)).result()
+    assert result.sent == 100
+    bench.assert_the_promise(result)
+
+
+async def test_a_worker_that_keeps_no_workflow_in_memory_does_the_same(bench: Bench) -> None:
+    bench.worker(BATCH_CACHED_WORKFLOWS="0")
+    result = await (await bench.start(100, admins=("admin@example.org",))).result()
+    assert result.sent == 100
+    assert result.admin_notified
+    assert sum(bench.accepted().values()) == 101
+
+
+async def test_the_admins_are_told_once_with_the_counts(bench: Bench, tmp_path: Path) -> None:
+    mails = tmp_path / "mails"
+    mails.mkdir()
+    bench.relay.behave(
+        Behaviour(
+            messages=str(mails),
+            faults=(Fault(stage="rcpt", reply="550 5.1.1 no such user", match="reader-3@"),),
+        )
+    )
+    bench.worker()
+    admins = ("first@example.org", "second@example.org")
+    result = await (await bench.start(10, admins=admins)).result()
+    assert (result.sent, result.rejected, result.admin_notified) == (9, 1, True)
+    told = [entry for entry in bench.relay.record() if entry.recipient in admins]
+    assert sorted(entry.recipient for entry in told) == sorted(admins)
+    mail = message_from_bytes((mails / told[0].file).read_bytes())
+    text = mail.get_payload(decode=True)
+    assert isinstance(text, bytes)
+    assert b"9 of 10 sent" in str(mail["Subject"]).encode()
+    assert b"4" in text
+    assert b"5.1.1" in text
+    assert result.report.encode() in text
+
+
+async def test_connections_never_exceed_the_budget(bench: Bench) -> None:
+    bench.worker()
+    result = await (await bench.start(3_000, connections=7, slice_size=200)).result()
+    assert result.sent == 3_000
+    open_now = most = 0
+    for event in bench.relay.events():
+        open_now += {"connected": 1, "closed": -1}.get(event.event, 0)
+        most = max(most, open_now)
+    assert most <= 7
+    opened = sum(event.event == "connected" for event in bench.relay.events())
+    assert opened < 30, "open connections are kept from slice to slice"
+
+
+async def test_an_empty_snapshot_completes_and_notifies(bench: Bench) -> None:
+    bench.worker()
+    request = await bench.request(3)
+    assert request.snapshot is not None
+    manifest = bench.store.root / "snapshots" / request.snapshot / "manifest.json"
+    manifest.write_text(
+        manifest.read_text().replace('"total":3', '"total":0').replace('"total": 3', '"total": 0')
+    )
+    options = request.options.model_copy(update={"admins": ("admin@example.org",)})
+    handle = await bench.client.start_workflow(
+        "BatchEmailWorkflow",
+        request.model_copy(update={"options": options}),
+        id=f"batch-{bench.folder.name}",
+        task_queue=bench.queue,
+    )
+    result = await handle.result()
+    assert result["total"] == result["sent"] == 0
+    assert result["admin_notified"] is True
+
+
+async def test_a_batch_with_a_receipt_is_answered_from_it(bench: Bench) -> None:
+    bench.worker()
+    first = await (await bench.start(10)).result()
+    again = await (await bench.start(10)).result()
+    assert again == first
+    assert sum(bench.accepted().values()) == 10
+
+
+async def test_a_list_and_message_by_location(bench: Bench) -> None:
+    bench.worker()
+    await bench.request(10)
+    handle = await bench.client.start_workflow(
+        "BatchEmailWorkflow",
+        {
+            "list": str(bench.folder / "emails-10.csv"),
+            "message_location": str(bench.folder / "message.txt"),
+        },
+        id=f"batch-{bench.folder.name}",
+        task_queue=bench.queue,
+    )
+    result = await handle.result()
+    assert result["sent"] == 10
+
+
+async def test_a_slice_much_longer_than_its_heartbeat_timeout_takes_one_attempt(bench: Bench) -> None:
+    timeout = timedelta(seconds=1.5)
+    bench.relay.behave(Behaviour(faults=(Fault(stage="dot", do="delay", seconds=0.8),)))
+    bench.worker()
+    handle = await bench.start(10, heartbeat_timeout=timeout, connections=1, slice_size=10)
+    result = await handle.result()
+    assert result.seconds > 5 * timeout.total_seconds()
+    assert result.sent == 10
+    attempts = [
+        event.activity_task_started_event_attributes.attempt
+        async for event in handle.fetch_history_events()
+        if event.HasField("activity_task_started_event_attributes")
+    ]
+    assert set(attempts) == {1}
+    bench.assert_the_promise(result)
