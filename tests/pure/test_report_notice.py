@@ -192,6 +192,13 @@ def test_nothing_from_outside_makes_a_header_or_a_line(name: str, subject: str, 
     assert len(_body(data).splitlines()) == len(_body(plain).splitlines())
 
 
+def test_a_wrapped_line_that_begins_with_a_dot_is_not_shortened() -> None:
+    report = "/é" + "." * 300
+    data = _data(_result(total=1, sent=1, report=report))
+    assert b"\r\n.." in data
+    assert _body(data).endswith(f"{report}\n")
+
+
 def test_names_in_any_language_arrive_as_they_are() -> None:
     data = _data(_result(total=1, sent=1), list_name="Empfänger 名簿.csv", subject="Grüße")
     assert _read(data)["Subject"] == "[batchmail] Empfänger 名簿.csv: all 1 sent"
