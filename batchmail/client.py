@@ -17,6 +17,7 @@ from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
+from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.client import (
     Client,
@@ -111,6 +112,16 @@ class Batch:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def holds(self, request: BatchRequest) -> bool:
+        """Whether it was started for the list and message of `request`; True where Temporal cannot tell.
+
+        Raises EngineError.
+        """
+        with _explained(f"asked for batch {self.id}"):
+            memo = await (await self._handle.describe(rpc_timeout=_CALL)).memo()
+        asked = {"snapshot": request.snapshot, "message": request.message}
+        return all(memo.get(name, wanted) == wanted for name, wanted in asked.items())
+
     async def cancel(self) -> None:
         """Ask the batch to mail nobody new; it settles what is under way, reports and ends `cancelled`."""
         with _explained(f"asked to cancel batch {self.id}"):
@@ -130,7 +141,9 @@ class Batch:
         if progress is None or silent is not None:
             since = last.silent_since if last.silent is silent else datetime.now(UTC)
             return last.model_copy(update={"silent": silent, "silent_since": since})
-        return standing(last, progress, await self._ledgers(described.raw_description.pending_activities))
+        pending = described.raw_description.pending_activities
+        seen = standing(last, progress, await self._ledgers(pending))
+        return seen.model_copy(update={"waiting": tuple(dict.fromkeys((*seen.waiting, *_troubles(pending))))})
 
     async def _ledgers(self, activities: Iterable[PendingActivityInfo]) -> list[LedgerRecord]:
         """What the running slices said in their last heartbeats."""
@@ -143,6 +156,17 @@ class Batch:
                         activity.heartbeat_details.payloads, [LedgerRecord]
                     )
         return found
+
+
+def _troubles(activities: Iterable[PendingActivityInfo]) -> Iterator[str]:
+    """Why steps of the batch are between two attempts: nothing is lost, but somebody may have to act."""
+    for activity in activities:
+        if activity.state != PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED:
+            continue
+        if activity.last_failure.HasField("timeout_failure_info"):
+            yield "A worker has fallen silent: what it had in hand goes on at the next one."
+        elif activity.last_failure.message:
+            yield activity.last_failure.message
 
 
 async def find(client: Client, store: Store, batch_id: str) -> Batch | None:
@@ -182,9 +206,17 @@ async def start(
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
                 static_summary=summary or None,
+                memo={"snapshot": request.snapshot, "message": request.message},
                 rpc_timeout=_CALL,
             )
             return Batch(client, batch_id, began=True)
+
+
+async def running(client: Client) -> list[str]:
+    """The ids of all batches that run, as of a moment ago. Raises EngineError."""
+    with _explained("asked for running batches"):
+        query = f"WorkflowType = '{WORKFLOW}' AND ExecutionStatus = 'Running'"
+        return [one.id async for one in client.list_workflows(query, rpc_timeout=_CALL)]
 
 
 async def attach(client: Client, store: Store, batch_id: str) -> Batch:

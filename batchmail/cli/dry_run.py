@@ -33,7 +33,7 @@ async def dry_run(job: Job, batch_id: str, store: Store, screen: Screen, *, json
     screen.fact(
         "plan",
         f"{count(slices, 'slice')} of up to {count(planned.size, 'recipient')}, {spread.at_once} at once, "
-        f"{count(spread.at_once * spread.connections, 'connection')}",
+        f"{count(min(spread.at_once * spread.connections, job.snapshot.total), 'connection')}",
     )
     screen.fact("batch", batch_id)
     if json_wanted:

@@ -44,7 +44,7 @@ async def read_job(wishes: Wishes, settings: Settings, store: Store, screen: Scr
     Raises InputError, StoreError.
     """
     options = wishes.options(settings)
-    path = list_path(str(wishes.list))
+    path = list_path(wishes.list)
     message = read_message(
         wishes.message or find_message(path),
         subject=wishes.subject,
@@ -69,7 +69,7 @@ def show_job(job: Job, screen: Screen) -> None:
         parts.append(f"{count(snapshot.invalid_rows, 'row')} left out:")
     screen.fact("list", f"{snapshot.list_name}: {', '.join(parts)}")
     for row in job.scan.invalid[:_SHOWN_INVALID]:
-        screen.more(f"line {row.line} {row.reason}", "yellow")
+        screen.more(f"line {row.line}: {row.reason}", "yellow")
     if (more := snapshot.invalid_rows - _SHOWN_INVALID) > 0:
         screen.more(f"and {more:,} more", "yellow")
     screen.fact("message", f"{job.message.name}: {job.message.subject}")

@@ -14,6 +14,7 @@ from typer.core import TyperCommand
 from typer.exceptions import TyperException
 
 from batchmail.batch.options import InDoubt
+from batchmail.cli.help import GroupedHelp
 from batchmail.cli.interruption import EXIT_CODE as INTERRUPTED
 from batchmail.cli.interruption import interruptible
 from batchmail.cli.screen import Screen
@@ -34,37 +35,42 @@ _WHAT, _WHO, _HOW, _RUN, _OUTPUT = (
     "Output",
 )
 
-_EXAMPLES = """
-[bold]Examples[/bold]
 
-Try it out, all on this machine, into a local mailbox:
+class StarterHelp(GroupedHelp):
+    """The help of starter.py."""
 
-    python starter.py --dev --list examples/emails.csv
+    usage = "python starter.py --list CSV [OPTIONS]"
+    closing = (
+        (
+            "Examples",
+            (
+                ("python starter.py --dev --list examples/emails.csv", "try it out, all on this machine"),
+                ("python starter.py --list customers.csv --dry-run", "check everything, send nothing"),
+                ("python starter.py --list customers.csv", "mail through your server's workers"),
+                ("python starter.py --list customers.csv --detach", "the same, without waiting"),
+            ),
+        ),
+        (
+            "Exit codes",
+            (
+                ("0", "every usable recipient was sent"),
+                ("1", "the batch has ended, and somebody was not"),
+                ("2", "something given cannot be used, or was refused"),
+                ("3", "Temporal, the store or the relay is out of reach"),
+                ("130", "ended by Ctrl-C"),
+            ),
+        ),
+    )
 
-Check list and message, see the first mail, send nothing:
 
-    python starter.py --list customers.csv --dry-run
-
-Mail through your Temporal server and its workers (TEMPORAL_ADDRESS), and do not wait:
-
-    python starter.py --list customers.csv --detach
-
-The same command again attaches to the running batch, or shows what a finished one came to.
-
-[bold]Exit codes[/bold]
-
-0 every usable recipient was sent · 1 the batch has ended and somebody was not · 2 something given cannot be
-used, or was refused · 3 Temporal, store or relay out of reach · 130 ended by Ctrl-C
-"""
-
-app = typer.Typer(add_completion=False, rich_markup_mode="rich")
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-@app.command(epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@app.command(cls=StarterHelp, context_settings={"help_option_names": ["-h", "--help"]})
 def starter(
     context: typer.Context,
     list_: Annotated[
-        Path,
+        str,
         typer.Option(
             "--list", metavar="CSV", help="The recipients: a CSV file with a header.", rich_help_panel=_WHAT
         ),
@@ -119,8 +125,6 @@ def starter(
     connections: Annotated[
         int | None,
         typer.Option(
-            min=1,
-            max=2000,
             metavar="N",
             help="Connections to the relay, over all workers; default: BATCH_CONNECTIONS or 20.",
             rich_help_panel=_HOW,
@@ -129,15 +133,15 @@ def starter(
     in_doubt: Annotated[
         InDoubt,
         typer.Option(
-            help="Whom a crash left in doubt: mailed again, and named in the report; or held, never twice.",
+            metavar="resend|hold",
+            help="Who may or may not have been mailed when something broke: mail again under the same "
+            "Message-ID (default), or hold and report as unknown.",
             rich_help_panel=_HOW,
         ),
     ] = InDoubt.RESEND,
     slice_size: Annotated[
         int | None,
         typer.Option(
-            min=1,
-            max=20_000,
             metavar="N",
             help="Recipients a slice; default: chosen by the list's length.",
             rich_help_panel=_HOW,
@@ -172,9 +176,9 @@ def starter(
         typer.Option("--debug", help="Tracebacks and the worker's log lines.", rich_help_panel=_OUTPUT),
     ] = False,
 ) -> int:
-    """Mail every recipient of a list once, durably.
+    """Mail every recipient of a list once, durably: nobody is lost, and nobody is silently mailed twice.
 
-    Nobody is lost and nobody is silently mailed twice, whatever dies on the way. Starting twice is harmless.
+    The same command again goes on with the batch, or shows what a finished one came to.
     """
     call: _Call = context.obj
     wishes = Wishes(
@@ -225,7 +229,8 @@ def main(working: Working, arguments: Sequence[str]) -> int:
             command.main([*arguments], prog_name="python starter.py", standalone_mode=False, obj=call) or 0
         )
     except TyperException as error:
-        call.screen.error(f"{error.format_message().rstrip('.')}. See python starter.py --help.")
+        said = error.format_message().replace("Value error, ", "").rstrip(".")
+        call.screen.error(f"{said}: see python starter.py --help.")
         return 2
     except BatchmailError as error:
         if "--debug" in arguments:

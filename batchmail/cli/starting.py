@@ -18,7 +18,7 @@ from batchmail.cli.surroundings import Surroundings, Working, surroundings
 from batchmail.cli.watching import watched
 from batchmail.cli.wishes import Wishes
 from batchmail.cli.words import command_to_attach, count, near
-from batchmail.client import Batch, find, start
+from batchmail.client import Batch, find, running, start
 from batchmail.errors import RefusedError, RelayFaultError
 from batchmail.message.source import save_message
 from batchmail.relay.connect import try_relay
@@ -70,6 +70,9 @@ class Command(NamedTuple):
         elif found.had_ended:
             return found, await found.result()
         self._show_batch(batch_id, here, found)
+        if self.wishes.dev:
+            await self._show_others(batch_id, here)
+        self.screen.say()
         self._prepare_farewell(batch_id, interruption)
         await stack.enter_async_context(here.work())
         batch = found or await start(
@@ -89,6 +92,11 @@ class Command(NamedTuple):
         for batch_id in possible_ids(job, self.wishes):
             await check_name(store, batch_id, job)
             found = await find(here.client, store, batch_id)
+            if found and not found.had_ended and not await found.holds(job.request):
+                raise RefusedError(
+                    f"--batch-id {batch_id} is the name of a running batch of another list or message: "
+                    "give another name, or leave --batch-id out."
+                )
             if found is None or not (self.wishes.again and found.had_ended):
                 return batch_id, found
         raise RefusedError(
@@ -127,12 +135,18 @@ class Command(NamedTuple):
 
     def _show_batch(self, batch_id: str, here: Surroundings, found: Batch | None) -> None:
         screen = self.screen
-        screen.fact("batch", f"{batch_id}{' (it runs already: attached)' if found else ''}")
+        was_there = "it goes on where it stopped" if self.wishes.dev else "it runs already: attached"
+        screen.fact("batch", f"{batch_id} ({was_there})" if found else batch_id)
         if url := here.workflow_url(batch_id):
             screen.fact("web UI", url)
         if here.mailbox is not None:
             screen.fact("mails", near(here.mailbox))
-        screen.say()
+
+    async def _show_others(self, batch_id: str, here: Surroundings) -> None:
+        """A worker serves every batch of its server, so an unfinished one goes on beside this one."""
+        for other in await running(here.client):
+            if other != batch_id:
+                self.screen.fact("also", f"{other} is unfinished, and goes on meanwhile", "yellow")
 
     def _prepare_farewell(self, batch_id: str, interruption: Interruption) -> None:
         """From now on the batch may be under way."""

@@ -24,6 +24,9 @@ Working = Callable[[Client, Settings, Relay | None], AbstractAsyncContextManager
 """Serves the task queue in this process while its context lasts; on leaving, slices hand back."""
 
 
+_LOG_LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
 class Surroundings(NamedTuple):
     """What is there for a batch. `work` serves it meanwhile, if that is this process's task."""
 
@@ -71,8 +74,9 @@ async def surroundings(
 
 def _log_to(path: Path, *, debug: bool) -> None:
     """The worker's log lines go to a file, since this command's own words have the terminal."""
+    logging.getLogger("mail.log").setLevel(logging.WARNING)  # the mailbox's, which names recipients
     if debug:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        logging.basicConfig(level=logging.INFO, format=_LOG_LINE)
         return
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -81,5 +85,5 @@ def _log_to(path: Path, *, debug: bool) -> None:
         raise StoreError(
             f"{path} cannot be written ({error.strerror}): set BATCH_STATE to a folder you own."
         ) from None
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(logging.Formatter(_LOG_LINE))
     logging.basicConfig(level=logging.INFO, handlers=[handler])

@@ -20,7 +20,7 @@ from batchmail.batch.result import BatchResult
 from batchmail.batch.standing import Silence, Standing
 from batchmail.cli.pace import Pace
 from batchmail.cli.screen import Screen
-from batchmail.cli.words import printable, span
+from batchmail.cli.words import about, printable
 from batchmail.client import Batch
 
 _BETWEEN_LINES = 5.0  # seconds
@@ -74,7 +74,11 @@ class Bar(AbstractContextManager["Bar"]):
         row = Table.grid(padding=(0, 2))
         total = standing.total or None
         bar = ProgressBar(
-            total=total, completed=standing.settled_count, width=_BAR_WIDTH, pulse=total is None
+            complete_style="green",
+            total=total,
+            completed=standing.settled_count,
+            width=_BAR_WIDTH,
+            pulse=total is None,
         )
         row.add_row(bar, Text(amount(standing, self._pace)))
         notes = [Text(printable(note), style="yellow") for note in notes_on(standing, self._task_queue)]
@@ -123,7 +127,7 @@ def amount(standing: Standing, pace: Pace) -> str:
     if standing.doing is not Doing.MAILING:
         parts.append(str(standing.doing))
     elif (left := pace.left(standing.total)) is not None and done < standing.total:
-        parts.append(f"{span(max(1.0, round(left)))} left" if left >= 1 else "nearly done")
+        parts.append(f"{about(left)} left")
     if not_sent := done - standing.settled.get(Outcome.SENT, 0):
         parts.append(f"{not_sent:,} not sent")
     return "  ".join(parts)

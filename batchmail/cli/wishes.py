@@ -8,9 +8,12 @@ from pydantic import BaseModel, ConfigDict
 
 from batchmail.batch.ids import checked_batch_id
 from batchmail.batch.options import DEFAULT_RETRY_DELAYS, BatchOptions, InDoubt
+from batchmail.batch.slices import LARGEST_SLICE
 from batchmail.errors import InputError, RefusedError
 from batchmail.lists.addresses import Unusable, usable_address
 from batchmail.settings import Settings, addresses
+
+MOST_CONNECTIONS = 2000
 
 
 class Wishes(BaseModel):
@@ -18,7 +21,7 @@ class Wishes(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    list: Path
+    list: str
     message: Path | None = None
     email_column: str | None = None
     subject: str | None = None
@@ -44,6 +47,12 @@ class Wishes(BaseModel):
             )
         if self.batch_id is not None:
             checked_batch_id(self.batch_id)
+        for name, number, most in (
+            ("--connections", self.connections, MOST_CONNECTIONS),
+            ("--slice-size", self.slice_size, LARGEST_SLICE),
+        ):
+            if number is not None and not 1 <= number <= most:
+                raise InputError(f"{name} {number} cannot be used: give a number from 1 to {most:,}.")
 
     def options(self, settings: Settings) -> BatchOptions:
         """How the batch is to be mailed: options before settings before defaults. Raises InputError."""

@@ -26,6 +26,11 @@ def span(seconds: float) -> str:
     return f"{hours:,} h {minutes} min" if minutes else f"{hours:,} h"
 
 
+def about(seconds: float) -> str:
+    """The same in whole seconds: `6 s`, `1 min 40 s`."""
+    return span(round(seconds)) if seconds >= 9.95 else f"{max(1, round(seconds))} s"
+
+
 def near(path: Path) -> str:
     """The path as seen from here, where that is shorter."""
     try:
