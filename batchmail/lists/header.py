@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
+from batchmail.lists.addresses import usable_address
 from batchmail.lists.field_names import clash, field_name
 from batchmail.lists.lines import Lines
 
@@ -57,7 +58,7 @@ def read_header(lines: Lines, source: Iterator[str], email_column: str | None) -
     # max takes the first of equals, so comma goes before semicolon before tab.
     delimiter, cells, row = max(fitting or records, key=lambda record: len(record.cells))
     titles = [cell.strip().strip("\ufeff").strip() for cell in cells]
-    if any(_LIKE_AN_ADDRESS.search(title) for title in titles):
+    if _has_an_address(titles, strictly=bool(fitting)):
         raise lines.fault(
             "has no header: its first row has an address in it; name the columns in a first row"
         )
@@ -65,6 +66,13 @@ def read_header(lines: Lines, source: Iterator[str], email_column: str | None) -
     width = max(position for position, title in enumerate(titles, 1) if title)
     fields = _field_names(lines, titles[:width], address)
     return Header(delimiter, address, fields, width, len(titles), row), taken
+
+
+def _has_an_address(titles: Sequence[str], *, strictly: bool) -> bool:
+    """Whether the row is a recipient's. Where no column fits, what only looks like an address is one too:
+    a message that names the columns must not show it."""
+    similar = [title for title in titles if _LIKE_AN_ADDRESS.search(title)]
+    return any(not strictly or isinstance(usable_address(title), str) for title in similar)
 
 
 class _Record(NamedTuple):
@@ -102,7 +110,10 @@ def _the_address_column(lines: Lines, titles: Sequence[str], email_column: str |
         return found[0]
     wanted = EMAIL if email_column is None else email_column
     if found:
-        raise lines.fault(f"has {len(found)} columns {wanted!r}: rename all but the one with the addresses")
+        raise lines.fault(
+            f"has two columns for the addresses: {_shown_title(titles, found[0])} "
+            f"and {_shown_title(titles, found[1])}; rename one of them"
+        )
     raise lines.fault(
         f"has no column {wanted!r}, but {_shown(titles)}: "
         "name the column with the addresses by --email-column"

@@ -14,11 +14,20 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 def list_path(location: str) -> Path:
     """The path that `location` means (RFC 8089 for file:// URLs).
 
-    Raises ListError for a URL of another kind, or one that names another host.
+    Raises ListError for a URL of another kind, one that names another host, and what can be no path.
     """
-    if _URL.match(location) is None:
-        return Path(location)
-    parts = urlsplit(location)
-    if parts.scheme.lower() != "file" or parts.netloc.lower() not in ("", "localhost"):
-        raise ListError(f"The list {location} cannot be read: give a path, or a file:// URL of this machine.")
-    return Path(unquote(parts.path))
+    path = location if _URL.match(location) is None else _path_of_url(location)
+    if path is None or "\0" in path:
+        raise ListError(
+            f"The list {location!r} cannot be read: give a path, or a file:// URL of this machine."
+        )
+    return Path(path)
+
+
+def _path_of_url(location: str) -> str | None:
+    try:
+        parts = urlsplit(location)
+    except ValueError:
+        return None
+    here = parts.scheme.lower() == "file" and parts.netloc.lower() in ("", "localhost")
+    return unquote(parts.path) if here else None

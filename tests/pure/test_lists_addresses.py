@@ -6,7 +6,7 @@ import re
 
 import email_validator
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from batchmail.lists import addresses
@@ -109,6 +109,7 @@ NEARLY_ADDRESSES = st.builds("{}@{}".format, LOCALS, DOMAINS)
 ANY_TEXT = st.text(max_size=40) | st.builds("{}@{}".format, st.text(max_size=20), st.text(max_size=20))
 
 
+@settings(deadline=None)
 @given(NEARLY_ADDRESSES | ANY_TEXT | st.emails())
 @example("a@a.b")
 @example("a@ab--c.de")
@@ -127,6 +128,7 @@ def test_the_fast_path_says_nothing_the_library_would_not_say(text: str) -> None
     assert fast == addresses._by_library(text)
 
 
+@settings(deadline=None)
 @given(ANY_TEXT | NEARLY_ADDRESSES | st.emails())
 def test_no_address_can_end_an_smtp_command(text: str) -> None:
     found = usable_address(text)
@@ -139,6 +141,7 @@ def test_no_address_can_end_an_smtp_command(text: str) -> None:
     assert len(found.encode()) <= 254
 
 
+@settings(deadline=None)
 @given(ANY_TEXT | NEARLY_ADDRESSES)
 def test_an_address_is_left_as_it_is_the_second_time(text: str) -> None:
     found = usable_address(text)
@@ -146,6 +149,7 @@ def test_an_address_is_left_as_it_is_the_second_time(text: str) -> None:
         assert usable_address(found) == found
 
 
+@settings(deadline=None)
 @given(st.text("QXZ§ßжاא‍-.", min_size=3, max_size=12), st.text("QXZ§ßжاא‍-.", min_size=3, max_size=12))
 def test_a_reason_never_holds_what_it_is_about(local: str, domain: str) -> None:
     found = usable_address(f"{local}@{domain}")

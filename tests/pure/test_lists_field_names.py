@@ -5,7 +5,7 @@ from __future__ import annotations
 import keyword
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2 import StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
@@ -55,6 +55,7 @@ WORDS = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.text() | WORDS | st.characters().map("a{}b".format))
 def test_every_name_is_an_identifier_that_a_template_can_reach(title: str) -> None:
     name = field_name(title, 3)
@@ -63,6 +64,7 @@ def test_every_name_is_an_identifier_that_a_template_can_reach(title: str) -> No
     assert JINJA.from_string("{{ " + name + " }}").render({name: "the value"}) == "the value"
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_a_name_stays_itself(title: str) -> None:
     name = field_name(title, 3)

@@ -138,7 +138,11 @@ def test_a_location_is_a_path_or_a_file_url(location: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "location", ["https://x.org/list.csv", "s3://bucket/list.csv", "file://elsewhere/l.csv"]
+    "location",
+    [
+        *("https://x.org/list.csv", "s3://bucket/list.csv", "file://elsewhere/l.csv"),
+        *("file:///a%00b", "a\0b", "file://[x/list.csv"),
+    ],
 )
 def test_a_location_elsewhere_is_refused(location: str) -> None:
     with pytest.raises(InputError, match=r"give a path, or a file:// URL"):

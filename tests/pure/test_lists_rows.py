@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchmail.errors import ListError
@@ -102,6 +102,7 @@ def quoted(cell: str, *, always: bool) -> str:
     return '"{}"'.format(cell.replace('"', '""')) if needed else cell
 
 
+@settings(deadline=None)
 @given(
     rows=WIDTHS.flatmap(lambda width: st.lists(st.lists(CELLS, min_size=width, max_size=width), max_size=6)),
     delimiter=st.sampled_from([",", ";", "\t"]),
@@ -128,6 +129,7 @@ def test_whatever_is_written_as_csv_is_read_as_the_same_recipients(
     assert found.addresses == [f"r{number}@x.org" for number in range(1, len(table))]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300) | st.text(st.sampled_from('email,;\t"\n\r\0a@x.orgü')).map(str.encode))
 def test_any_file_at_all_is_read_or_refused_in_one_sentence(content: bytes) -> None:
     refusal = ""

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchmail.batch.recipients import Recipient
@@ -216,6 +216,7 @@ async def test_people_whose_names_only_fold_alike_are_different_people(store: St
     assert (scan.snapshot.total, scan.snapshot.duplicates) == (2, 0)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 500).map("u{}@x.org".format), max_size=300))
 def test_an_address_is_new_exactly_once(addresses: list[str]) -> None:
     seen = SeenAddresses()
