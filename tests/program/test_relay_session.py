@@ -9,20 +9,15 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-import uvloop
 
 from batchmail.batch.outcomes import Cause, Follows, Stage
 from batchmail.relay.session import PIECE, Session
 from batchmail.relay.stages import STAGES
-from tests.relays import Behaviour, Event, Fault, RelayProcess
-from tests.relays.fixtures import StartRelay
+from tests.relays import Behaviour, Fault, RelayProcess
+from tests.relays.fixtures import ON_BOTH_LOOPS, StartRelay
 from tests.relays.talk import Talk, envelope, session_with
 
-
-@pytest.fixture(params=["asyncio", "uvloop"])
-def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
-    """Every test here runs on both loops: they tell of a lost connection differently."""
-    return uvloop.EventLoopPolicy() if request.param == "uvloop" else asyncio.DefaultEventLoopPolicy()
+pytestmark = ON_BOTH_LOOPS  # they tell of a lost connection differently
 
 
 @pytest.fixture(scope="module")
@@ -457,18 +452,13 @@ async def test_a_body_nobody_wants_is_a_mistake(start_relay: StartRelay) -> None
             session.send_body()
 
 
-def test_events_are_told_in_order(start_relay: StartRelay) -> None:
+async def test_the_relay_tells_its_events_in_order(start_relay: StartRelay) -> None:
     relay = start_relay()
-
-    async def once() -> None:
-        talk = Talk()
-        async with session_with(relay, talk) as session:
-            await talk.mail(session)
-            session.quit()
-
-    asyncio.run(once())
-    relay.wait(lambda event: event.event == "closed")
+    talk = Talk()
+    async with session_with(relay, talk) as session:
+        await talk.mail(session)
+        session.quit()
+        await relay.wait_for(lambda event: event.event == "closed")
     names = [event.event for event in relay.events()]
     assert names[:4] == ["connected", "greeting", "ehlo", "mail"]
     assert names[4:] == ["rcpt", "data", "body", "dot", "recorded", "quit", "closed"]
-    assert all(isinstance(event, Event) for event in relay.events())

@@ -1,16 +1,32 @@
-"""Fixtures that start relays and end them: for `pytest_plugins` of tests/conftest.py."""
+"""Fixtures that start relays and end them, and the choice of event loops: a plugin of tests/conftest.py."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import pytest
 import trustme
+import uvloop
 
 from tests.relays.behaviour import Behaviour
 from tests.relays.process import RelayProcess
+
+ON_BOTH_LOOPS = pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"])
+"""For tests of what the two event loops do differently."""
+
+
+def pytest_asyncio_loop_factories(
+    item: pytest.Item,
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """asyncio's own loop, and uvloop's too where ON_BOTH_LOOPS asks for it."""
+    loops: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
+    mark = item.get_closest_marker("asyncio")
+    if mark is not None and "loop_factories" in mark.kwargs:
+        loops["uvloop"] = uvloop.new_event_loop
+    return loops
 
 
 class StartRelay(Protocol):
