@@ -219,6 +219,7 @@ class Session(asyncio.Protocol):
         became of one whose body had begun is the owner's to know.
         """
         self._cut()
+        self._forget()
 
     def quit(self) -> None:
         """Take leave of the relay (QUIT), without waiting for its answer; nothing more is called back."""

@@ -15,6 +15,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from batchmail.batch.outcomes import Cause, Follows, Stage, Verdict
 
 LOST = 0
@@ -37,6 +39,7 @@ _TOO_LARGE_CODE, _TOO_LARGE_SUBJECT = 552, "3.4"
 """RFC 1870, section 6.1; RFC 3463, section 3.4."""
 
 
+@lru_cache(maxsize=1024)
 def verdict(stage: Stage, code: int, enhanced: str = "") -> Verdict:
     """What follows for the recipient when `stage` is answered with `code` and `enhanced`.
 

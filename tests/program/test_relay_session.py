@@ -223,9 +223,39 @@ async def test_a_transaction_withdrawn_at_354_delivers_nothing(start_relay: Star
         session.begin(envelope())
         await talk.until_wanted()
         session.close()
+        with pytest.raises(RuntimeError):
+            session.send_body()
+        session.check_time(inf)
     await relay.wait_for(lambda event: event.event == "aborted")
     assert relay.record() == []
     assert talk.calls == ["body_wanted"]
+
+
+@pytest.mark.parametrize("size", [100, 3 * PIECE])
+async def test_a_body_for_a_connection_known_to_be_lost_leaves_nobody_in_doubt(
+    start_relay: StartRelay, size: int
+) -> None:
+    relay = start_relay()
+    talk = Talk(holds_bodies=True)
+    async with session_with(relay, talk) as session:
+        session.begin(envelope(body=b"x" * size))
+        await talk.until_wanted()
+        session._transport.abort()  # as a failed write does: closing, and nobody told yet
+        session.send_body()
+        assert not session.body_begun
+        assert (await talk.verdict()).follows is Follows.PENDING
+    assert talk.calls == ["body_wanted", "concluded"]
+
+
+async def test_an_envelope_for_a_connection_known_to_be_lost_is_concluded_as_pending(
+    start_relay: StartRelay,
+) -> None:
+    talk = Talk()
+    async with session_with(start_relay(), talk) as session:
+        session._transport.abort()
+        assert (await talk.mail(session)).follows is Follows.PENDING
+        assert not session.usable
+    assert talk.calls == ["concluded"]
 
 
 @pytest.mark.parametrize("unasked", ["250 2.0.0 Ok: queued", "421 4.4.2 Too slow", "nonsense", "2"])
@@ -266,11 +296,8 @@ async def test_a_reply_to_a_command_not_yet_sent_ends_the_connection(start_relay
 
 
 async def test_a_354_after_a_refused_recipient_is_met_with_a_lone_dot(start_relay: StartRelay) -> None:
-    faults = (
-        Fault(stage="rcpt", reply="550 5.1.1 No such user", times=1),
-        Fault(stage="data", reply="354 Go on anyway", times=1, match="^$"),
-    )
-    relay = start_relay(Behaviour(faults=faults))
+    refused = Fault(stage="rcpt", reply="550 5.1.1 No such user", times=1)
+    relay = start_relay(Behaviour(faults=(refused,), lenient=True))
     talk = Talk()
     async with session_with(relay, talk) as session:
         verdict = await talk.mail(session)
@@ -282,9 +309,25 @@ async def test_a_354_after_a_refused_recipient_is_met_with_a_lone_dot(start_rela
     assert talk.calls == ["concluded", "body_wanted", "concluded"]
 
 
+async def test_a_354_for_a_recipient_whose_sender_was_refused_is_met_by_leaving(
+    start_relay: StartRelay,
+) -> None:
+    """A lone dot would deliver an empty mail."""
+    refused = Fault(stage="mail", reply="550 5.7.1 Not you")
+    relay = start_relay(Behaviour(faults=(refused,), lenient=True))
+    talk = Talk()
+    async with session_with(relay, talk) as session:
+        verdict = await talk.mail(session)
+        assert verdict == (Follows.RELAY_FAULT, Cause(Stage.MAIL, 550, "5.7.1"))
+        assert not session.usable
+        await relay.wait_for(lambda event: event.event == "closed")
+    assert relay.record() == []
+    assert talk.calls == ["concluded"]
+
+
 async def test_a_connection_lost_behind_a_refusal_does_not_change_it(start_relay: StartRelay) -> None:
     faults = (Fault(stage="rcpt", reply="550 5.1.1 No such user"), Fault(stage="data", do="drop"))
-    relay = start_relay(Behaviour(faults=faults))
+    relay = start_relay(Behaviour(faults=faults, lenient=True))
     talk = Talk()
     async with session_with(relay, talk) as session:
         assert (await talk.mail(session)).cause == Cause(Stage.RCPT, 550, "5.1.1")

@@ -52,7 +52,8 @@ class Behaviour:
     `size`: None does not offer SIZE, 0 names no limit. `login`: user and password, demanded before MAIL.
     `over_limit`: what a connection above `max_connections` meets. `messages_per_connection`: the MAIL after
     them is answered 421. `idle`: seconds until an idle connection is closed by 421. `byte_by_byte`: each
-    octet of a reply leaves alone. `messages`: folder for the accepted messages.
+    octet of a reply leaves alone. `lenient`: RCPT and DATA are taken also after a refused MAIL or RCPT.
+    `messages`: folder for the accepted messages.
     """
 
     pipelining: bool = True
@@ -68,6 +69,7 @@ class Behaviour:
     messages_per_connection: int | None = None
     idle: float | None = None
     byte_by_byte: bool = False
+    lenient: bool = False
     fsync: bool = True
     messages: str = ""
     faults: tuple[Fault, ...] = field(default=())

@@ -194,7 +194,7 @@ class Dialogue:
                 self._sender = sender
 
     async def _rcpt(self, line: bytes) -> None:
-        if self._sender is None:
+        if self._sender is None and not self.relay.behaviour.lenient:
             self.say("503 5.5.1 MAIL first")
             return
         recipient = _address(line)
@@ -203,7 +203,7 @@ class Dialogue:
 
     async def _data(self, line: bytes) -> None:
         recipient = self.recipient
-        if not recipient and self.relay.fault("data", "") is None:
+        if not recipient and not self.relay.behaviour.lenient:
             self.say("554 5.5.1 No valid recipients")
             return
         if not await self._answer("data", recipient, "354 End data with <CR><LF>.<CR><LF>"):
