@@ -142,8 +142,8 @@ class Batch:
             since = last.silent_since if last.silent is silent else datetime.now(UTC)
             return last.model_copy(update={"silent": silent, "silent_since": since})
         pending = described.raw_description.pending_activities
-        seen = standing(last, progress, await self._ledgers(pending))
-        return seen.model_copy(update={"waiting": tuple(dict.fromkeys((*seen.waiting, *_troubles(pending))))})
+        ledgers = await self._ledgers(pending)
+        return standing(last, progress, ledgers, datetime.now(UTC), _troubles(pending))
 
     async def _ledgers(self, activities: Iterable[PendingActivityInfo]) -> list[LedgerRecord]:
         """What the running slices said in their last heartbeats."""

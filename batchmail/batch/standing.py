@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from batchmail.batch.ledger import LedgerRecord
 from batchmail.batch.outcomes import FINAL_OUTCOMES, Outcome
-from batchmail.batch.progress import Doing, Progress
+from batchmail.batch.progress import Doing, Progress, Waiting
 
 
 class Silence(StrEnum):
@@ -31,8 +31,8 @@ class Standing(BaseModel):
     """Recipients by final outcome, running slices included."""
     deferred: int = 0
     next_try: datetime | None = None
-    waiting: tuple[str, ...] = ()
-    """What slices wait for outside, each said once."""
+    waiting: tuple[Waiting, ...] = ()
+    """What the batch waits for outside, each said once."""
     cancelled: bool = False
     silent: Silence | None = None
     silent_since: datetime | None = None
@@ -43,8 +43,14 @@ class Standing(BaseModel):
         return sum(self.settled.values())
 
 
-def standing(before: Standing, progress: Progress, running: Iterable[LedgerRecord]) -> Standing:
-    """The standing that follows `before`.
+def standing(
+    before: Standing,
+    progress: Progress,
+    running: Iterable[LedgerRecord],
+    now: datetime,
+    troubles: Iterable[str] = (),
+) -> Standing:
+    """The standing that follows `before`; `troubles` are what else is known to hold the batch up.
 
     `progress` must have been asked for before `running` was seen: a slice that ended in between is then
     counted in neither, and `before` keeps its recipients; the other way round it would count twice.
@@ -55,7 +61,12 @@ def standing(before: Standing, progress: Progress, running: Iterable[LedgerRecor
         seen = progress.settled.get(outcome, 0) + sum(record.counts.get(outcome, 0) for record in records)
         if count := max(seen, before.settled.get(outcome, 0)):
             settled[outcome] = count
-    texts = [*(one.what for one in progress.waiting), *(record.waiting for record in records)]
+    since = {one.what: one.since for one in (*before.waiting, *progress.waiting)}
+    texts = (
+        *(one.what for one in progress.waiting),
+        *(record.waiting for record in records if record.waiting),
+        *troubles,
+    )
     deferred = progress.deferred + sum(record.counts.get(Outcome.DEFERRED, 0) for record in records)
     return Standing(
         doing=progress.doing,
@@ -63,6 +74,6 @@ def standing(before: Standing, progress: Progress, running: Iterable[LedgerRecor
         settled=settled,
         deferred=min(deferred, max(0, progress.total - sum(settled.values()))),
         next_try=progress.next_try,
-        waiting=tuple(dict.fromkeys(text for text in texts if text)),
+        waiting=tuple(Waiting(what=text, since=since.get(text, now)) for text in dict.fromkeys(texts)),
         cancelled=progress.cancelled,
     )

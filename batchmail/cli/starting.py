@@ -85,7 +85,7 @@ class Command(NamedTuple):
         )
         if self.wishes.detach and not batch.had_ended:
             return batch, None
-        return batch, await watched(batch, self.settings.batch_task_queue, self.screen)
+        return batch, await watched(batch, self.settings.batch_task_queue, self.screen, dev=self.wishes.dev)
 
     async def _choose(self, job: Job, here: Surroundings, store: Store) -> tuple[str, Batch | None]:
         """The batch's id, and the batch where it runs or has ended already."""

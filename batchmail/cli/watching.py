@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, aclosing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -28,6 +29,9 @@ _PATIENCE = 5.0  # seconds without an answer before it is worth a word
 _BAR_WIDTH = 32
 
 
+Notes = Callable[[Standing], tuple[str, ...]]
+
+
 class View(Protocol):
     """Shows one standing after another."""
 
@@ -35,9 +39,13 @@ class View(Protocol):
         """Show this one, in place of the last."""
 
 
-async def watched(batch: Batch, task_queue: str, screen: Screen) -> BatchResult:
+async def watched(batch: Batch, task_queue: str, screen: Screen, *, dev: bool) -> BatchResult:
     """The batch's result, its way there shown on stderr."""
-    view = Bar(task_queue, screen) if screen.is_terminal else Lines(task_queue, screen)
+
+    def notes(standing: Standing) -> tuple[str, ...]:
+        return notes_on(standing, task_queue, dev=dev)
+
+    view = Bar(notes, screen) if screen.is_terminal else Lines(notes, screen)
     with view:
         async with aclosing(batch.watch(timedelta(seconds=0.5 if screen.is_terminal else 1))) as standings:
             async for standing in standings:
@@ -48,8 +56,8 @@ async def watched(batch: Batch, task_queue: str, screen: Screen) -> BatchResult:
 class Bar(AbstractContextManager["Bar"]):
     """A bar with rate and time left, and below it what the batch waits for. It leaves nothing behind."""
 
-    def __init__(self, task_queue: str, screen: Screen) -> None:
-        self._task_queue = task_queue
+    def __init__(self, notes: Notes, screen: Screen) -> None:
+        self._notes_on = notes
         self._pace = Pace()
         self._live = Live(
             console=screen.err,
@@ -81,15 +89,15 @@ class Bar(AbstractContextManager["Bar"]):
             pulse=total is None,
         )
         row.add_row(bar, Text(amount(standing, self._pace)))
-        notes = [Text(printable(note), style="yellow") for note in notes_on(standing, self._task_queue)]
+        notes = [Text(printable(note), style="yellow") for note in self._notes_on(standing)]
         self._live.update(Group(row, *notes))
 
 
 class Lines(AbstractContextManager["Lines"]):
     """A line every few seconds when something has changed, and at once when the batch begins to wait."""
 
-    def __init__(self, task_queue: str, screen: Screen) -> None:
-        self._task_queue = task_queue
+    def __init__(self, notes: Notes, screen: Screen) -> None:
+        self._notes_on = notes
         self._screen = screen
         self._pace = Pace()
         self._next_line = time.monotonic() + _BETWEEN_LINES
@@ -105,10 +113,12 @@ class Lines(AbstractContextManager["Lines"]):
         """Say what is new, if it is time to."""
         now = time.monotonic()
         self._pace.note(now, standing.settled_count)
-        notes = notes_on(standing, self._task_queue)
+        notes = self._notes_on(standing)
         for note in notes:
             if note not in self._notes:
                 self._screen.say(note)
+        if self._notes and not notes:
+            self._screen.say("It goes on.")
         self._notes = notes
         known = (standing.doing, standing.settled_count, standing.deferred)
         if now >= self._next_line and known != self._said:
@@ -128,32 +138,32 @@ def amount(standing: Standing, pace: Pace) -> str:
         parts.append(str(standing.doing))
     elif (left := pace.left(standing.total)) is not None and done < standing.total:
         parts.append(f"{about(left)} left")
+    if standing.deferred:
+        again = f" until {_clock(standing.next_try)}" if standing.next_try else ""
+        parts.append(f"{standing.deferred:,} put off{again}")
     if not_sent := done - standing.settled.get(Outcome.SENT, 0):
         parts.append(f"{not_sent:,} not sent")
     return "  ".join(parts)
 
 
-def notes_on(standing: Standing, task_queue: str) -> tuple[str, ...]:
+def notes_on(standing: Standing, task_queue: str, *, dev: bool) -> tuple[str, ...]:
     """What a person should know beside the numbers, a sentence each."""
-    notes = [*standing.waiting]
+    notes = [f"Waiting since {_clock(one.since)}: {one.what}" for one in standing.waiting]
     if standing.cancelled:
         notes.append("The batch is cancelled: nobody new is mailed.")
-    if standing.deferred:
-        again = f", next at {standing.next_try.astimezone():%H:%M:%S}" if standing.next_try else ""
-        notes.append(f"{standing.deferred:,} put off by the relay: they are tried again{again}.")
-    if standing.silent_since is not None and standing.silent is not None:
-        silent_for = time.time() - standing.silent_since.timestamp()
-        if silent_for >= _PATIENCE:
-            notes.append(
-                _SILENCE[standing.silent].format(
-                    task_queue=task_queue, since=standing.silent_since.astimezone()
-                )
-            )
+    since = standing.silent_since
+    if since is None or (datetime.now(UTC) - since).total_seconds() < _PATIENCE:
+        return tuple(notes)
+    if standing.silent is Silence.ENGINE:
+        advice = "end this command (Ctrl-C) and give the same command again" if dev else "this command waits"
+        notes.append(f"Temporal does not answer since {_clock(since)}; the batch is safe: {advice}.")
+    elif not dev:
+        notes.append(
+            f"No worker answers on task queue {task_queue!r} since {_clock(since)}: "
+            "start one with `python worker.py`."
+        )
     return tuple(notes)
 
 
-_SILENCE = {
-    Silence.ENGINE: "Temporal does not answer since {since:%H:%M:%S}; the batch is safe, this command waits.",
-    Silence.WORKER: "No worker answers on task queue {task_queue!r} since {since:%H:%M:%S}: "
-    "start one with `python worker.py`.",
-}
+def _clock(when: datetime) -> str:
+    return f"{when.astimezone():%H:%M:%S}"

@@ -46,7 +46,7 @@ def printable(text: str) -> str:
 
 def command_to_attach(arguments: Sequence[str], batch_id: str) -> str:
     """The command that attaches to this batch again: this one, without what would start another."""
-    kept = [one for one in arguments if one not in ("--again", "--detach", "--yes")]
+    kept = [one for one in arguments if one not in ("--again", "--detach", "--yes", "-y")]
     if "--again" in arguments and not any(one.split("=")[0] == "--batch-id" for one in kept):
         kept += ["--batch-id", batch_id]
     return shlex.join(["python", "starter.py", *kept])

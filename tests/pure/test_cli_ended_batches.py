@@ -1,0 +1,93 @@
+"""Who asks again is answered from the store, without a server; a name stands for one list and message."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from batchmail.batch.batch_cut import BatchCut, cut_name
+from batchmail.batch.result import BatchResult, Status
+from batchmail.report.receipt import save_receipt
+from batchmail.store import Store
+from tests.pure.starter_calls import LIST, Starter, starter
+
+__all__ = ["starter"]
+
+FIELDS = [
+    *("batch_id", "status", "total", "sent", "rejected", "expired", "unknown", "suppressed"),
+    *("duplicates_in_list", "invalid_rows", "in_doubt_resent", "seconds", "report", "admin_notified"),
+]
+
+
+def keep_receipt(starter: Starter, batch_id: str, **changes: object) -> None:
+    result = BatchResult(batch_id=batch_id, status=Status.COMPLETED, total=2, sent=2, seconds=1.5)
+    asyncio.run(save_receipt(Store(starter.store), result.model_copy(update=changes)))
+
+
+def batch_id_of(starter: Starter) -> str:
+    return str(starter("--list", starter.list, "--dry-run", "--json", code=0).object["batch_id"])
+
+
+def test_a_finished_batch_is_answered_from_its_receipt(starter: Starter) -> None:
+    batch_id = batch_id_of(starter)
+    keep_receipt(starter, batch_id)
+    said = starter("--list", starter.list, "--json", code=0)
+    assert list(said.object) == FIELDS
+    assert said.object["batch_id"] == batch_id
+    assert "--again" in said.err
+    plain = starter("--list", starter.list, "--dev", code=0)
+    assert plain.out.startswith("All 2 recipients were mailed in 1.5 s.\n")
+
+
+def test_a_stored_result_exits_as_the_batch_did(starter: Starter) -> None:
+    keep_receipt(starter, batch_id_of(starter), sent=1, rejected=1)
+    said = starter("--list", starter.list, code=1)
+    assert "1 of 2 recipients mailed" in said.out
+    assert "rejected" in said.out
+
+
+def test_a_cancelled_batch_has_ended_as_well(starter: Starter) -> None:
+    keep_receipt(starter, batch_id_of(starter), sent=1, suppressed=1, status=Status.CANCELLED)
+    assert starter("--list", starter.list, "--json", code=1).object["status"] == "cancelled"
+
+
+def test_a_batch_whose_admins_may_wait_for_their_mail_is_looked_for_on_the_server(starter: Starter) -> None:
+    keep_receipt(starter, batch_id_of(starter))
+    starter("--list", starter.list, "--admin", "boss@example.com", code=3)
+    keep_receipt(starter, batch_id_of(starter), admin_notified=True)
+    starter("--list", starter.list, "--admin", "boss@example.com", code=0)
+
+
+def test_again_does_not_answer_from_the_receipt(starter: Starter) -> None:
+    keep_receipt(starter, batch_id_of(starter))
+    starter("--list", starter.list, "--again", code=3)
+
+
+@pytest.mark.parametrize("other", ["list", "message"])
+def test_a_batch_id_of_another_job_is_refused_and_says_what_it_holds(starter: Starter, other: str) -> None:
+    starter("--list", starter.list, "--dry-run", code=0)
+    folders = [path.name for path in (starter.store / "snapshots").iterdir()]
+    message = "a" * 32
+    if other == "list":
+        starter.list.write_text(LIST.replace("Ada", "Ida"))
+    cut = BatchCut(snapshot=folders[0], message=message, slice_size=1)
+    asyncio.run(Store(starter.store).put(cut_name("spring"), cut.model_dump_json().encode()))
+    for mode in ("--dry-run", "--json"):
+        said = starter("--list", starter.list, "--batch-id", "spring", mode, code=2)
+        assert f"another {other}" in said.error
+        assert "list.csv with 2 recipients" in said.error
+        assert said.out == ""
+
+
+def test_a_damaged_cut_is_named(starter: Starter) -> None:
+    asyncio.run(Store(starter.store).put(cut_name("spring"), b"{}"))
+    said = starter("--list", starter.list, "--batch-id", "spring", code=3)
+    assert "batches/spring/cut.json is damaged" in said.error
+
+
+def test_the_json_object_is_plain_json(starter: Starter) -> None:
+    keep_receipt(starter, batch_id_of(starter))
+    line = starter("--list", starter.list, "--json", code=0).out
+    assert json.loads(line)["seconds"] == 1.5
