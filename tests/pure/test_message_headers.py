@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from email import message_from_bytes
 from email.header import decode_header, make_header
 from email.policy import default
@@ -54,9 +55,7 @@ def test_what_is_not_ascii_is_encoded_within_76_columns_and_whole_characters() -
     assert all(len(line) <= 76 for line in lines)
     for line in lines:
         word = line.removeprefix("Subject:").strip()
-        assert message_from_bytes(f"Subject: {word}\r\n\r\n".encode(), policy=default)[
-            "subject"
-        ].isprintable()
+        assert b64decode(word.removeprefix("=?utf-8?b?").removesuffix("?=")).decode()
 
 
 def test_a_short_plain_header_stays_as_it_is() -> None:

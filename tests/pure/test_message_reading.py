@@ -99,7 +99,7 @@ def test_a_subject_that_yaml_takes_for_something_else_is_text_as_written(tmp_pat
         ("subject: x\nreply-to: nobody", "line 3: 'reply-to' 'nobody' cannot be used"),
         ("subject: x\nheaders: y", "line 3: 'headers' must consist of lines"),
         ("subject: x\nheaders:\n  X-A:\n    b: c", "line 5: 'X-A' must be one text"),
-        ("subject: x\nheaders:\n  X-A: 1\n  x-a: 2", "line 5: the header 'x-a' is there twice"),
+        ("subject: x\nheaders:\n  x-a: 1\n  X-A: 2", "line 5: the header 'X-A' is there twice"),
         ("subject: x\nheaders:\n  'X A': 1", "line 4: the header 'X A' is no header name"),
         ("subject: x\nheaders:\n  'X:A': 1", "line 4: the header 'X:A' is no header name"),
         ("subject: x\nheaders:\n  'Ü': 1", "line 4: the header 'Ü' is no header name"),
@@ -174,6 +174,11 @@ def test_a_bad_sender_is_blamed_on_where_it_comes_from(
 ) -> None:
     with pytest.raises(MessageError, match=f"^{name} 'nobody' cannot be used"):
         read_message(written(tmp_path, "Hello"), subject="x", sender=option, default_sender=default)
+
+
+def test_a_subject_over_several_lines_begins_on_the_line_after_its_mark(tmp_path: Path) -> None:
+    source = read(tmp_path, "---\nsubject: >\n  Hello\n  world\n---\nHello\n")
+    assert (source.subject, source.subject_line) == ("Hello world\n", 3)
 
 
 def test_an_option_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
