@@ -19,11 +19,13 @@ test: setup ## Run the tests, on a real Temporal server and real SMTP servers
 	@$(BIN)/python -m scripts.tools temporal >/dev/null
 	@$(BIN)/pytest $(ARGS)
 
-check: setup ## Check format, lint, import contracts and types
-	@echo "Format …" && $(BIN)/ruff format --check --quiet . || { echo "make format mends it"; exit 1; }
-	@echo "Lint …" && $(BIN)/ruff check --quiet .
-	@echo "Import contracts …" && $(BIN)/lint-imports --no-logo
-	@echo "Types …" && $(BIN)/mypy
+check: setup ## Check format, lint, import contracts and types: all of them, whatever the first says
+	@ok=true; \
+	echo "Format …"; $(BIN)/ruff format --check --quiet . || { echo "make format mends it."; ok=false; }; \
+	echo "Lint …"; $(BIN)/ruff check --quiet . || ok=false; \
+	echo "Import contracts …"; $(BIN)/lint-imports --no-logo || ok=false; \
+	echo "Types …"; $(BIN)/mypy || ok=false; \
+	$$ok
 
 format: setup ## Format the code, and mend what the linter can mend
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .

@@ -8,7 +8,7 @@ mkdir -p "$BATCH_STATE"
 
 # No relay of yours: neither from the environment nor from .env, which is read where the program runs.
 unset SMTP_HOST SMTP_PORT SMTP_USERNAME SMTP_PASSWORD SMTP_TLS MAIL_FROM BATCH_STORE
-cd "$BATCH_STATE"
+cd examples
 "$root/.venv/bin/python" "$root/starter.py" --dev --list "$root/examples/emails.csv" "$@"
 
 newest() { # the newest of the files given, or nothing
