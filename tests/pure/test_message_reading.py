@@ -178,7 +178,7 @@ def test_a_bad_sender_is_blamed_on_where_it_comes_from(
 
 def test_a_subject_over_several_lines_begins_on_the_line_after_its_mark(tmp_path: Path) -> None:
     source = read(tmp_path, "---\nsubject: >\n  Hello\n  world\n---\nHello\n")
-    assert (source.subject, source.subject_line) == ("Hello world\n", 3)
+    assert (source.subject, source.subject_line) == ("Hello world", 3)
 
 
 def test_an_option_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
