@@ -74,12 +74,9 @@ def _by_library(text: str) -> str | Unusable:
         return Unusable(_without_particulars(str(error)))
     # The library lower-cases a few local parts (RFC 2142, such as INFO); here every one keeps its case.
     local = given_local if given_local.isascii() else found.local_part
-    address = f"{local}@{found.ascii_domain}"
     if len(local.encode()) > _MAX_LOCAL_OCTETS:
         return Unusable(f"the part before the @ is longer than {_MAX_LOCAL_OCTETS} octets")
-    if len(address.encode()) > _MAX_OCTETS:
-        return Unusable(f"the address is longer than {_MAX_OCTETS} octets")
-    return address
+    return f"{local}@{found.ascii_domain}"
 
 
 def _obvious_fault(text: str) -> Unusable | None:

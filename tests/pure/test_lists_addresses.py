@@ -87,6 +87,7 @@ def test_a_good_address_goes_to_the_relay_in_this_form(given: str, sent: str) ->
         (f"ann@{'a' * 64}.org", "so many characters"),
         (f"ann@{'a.' * 125}org", "too long"),
         (f"{'a' * 64}@{'a.' * 94}org", "too long"),
+        (f"{'ü' * 32}@{'ü.' * 24}org", "too long"),
         ("a" * 100_000 + "@example.org", "254 octets"),
     ],
 )

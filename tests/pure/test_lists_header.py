@@ -114,6 +114,10 @@ def test_a_second_column_called_email_is_refused_since_the_address_has_that_name
         read(csv_file(tmp_path, "Email,EMAIL\nann@x.org,bob@x.org\n"))
 
 
+def test_a_title_that_only_looks_like_an_address_is_a_title(tmp_path: Path) -> None:
+    assert read(csv_file(tmp_path, "email,price@2024\nann@x.org,1\n")).fields == ("price_2024",)
+
+
 def test_empty_columns_at_the_right_hand_end_are_ignored(tmp_path: Path) -> None:
     found = read(csv_file(tmp_path, "email,name,,\nann@x.org,Ann,,\nbob@x.org,Bob,\nc@x.org,C\n"))
     assert found.fields == ("name",)
