@@ -57,6 +57,7 @@ class BatchEmailWorkflow:
                     batch=workflow.info().workflow_id,
                     snapshot=snapshot,
                     files=tuple(slices.files),
+                    resent=slices.resent,
                     status=Status.CANCELLED if self._cancelled else Status.COMPLETED,
                     started=started,
                     settled=settled,

@@ -347,6 +347,10 @@ class Attempt:
             ledger.states[row] = at.PENDING_MARKED
 
     def _lost(self, row: int, after_the_body: bool, cause: Cause) -> None:
+        if cause.code == 421 and cause.stage in (Stage.RSET, Stage.MAIL):
+            # The relay closes the connection, before it has heard of the recipient.
+            self._pend(row)
+            return
         losses = self._losses[row] = self._losses.get(row, 0) + 1
         if after_the_body:
             self._doubt(row)

@@ -30,7 +30,7 @@ def checked_batch_id(text: str) -> str:
 
 def mail_token(batch_id: str, address: str) -> str:
     """The left side of a recipient's Message-ID: the same for every try within one batch."""
-    return hashlib.sha256(f"{batch_id}\0{address.casefold()}".encode()).hexdigest()[:40]
+    return hashlib.sha256(f"{batch_id}\0{address.lower()}".encode()).hexdigest()[:40]
 
 
 def new_nonce() -> str:

@@ -22,7 +22,7 @@ from batchmail.batch.result import BatchResult
 from batchmail.lists.take_snapshot import take_snapshot
 from batchmail.message.source import read_message, save_message
 from batchmail.store import Store
-from tests.relays import RelayProcess
+from tests.relays import Behaviour, RelayProcess
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 HEARTBEAT_TIMEOUT = timedelta(seconds=2)
@@ -58,7 +58,10 @@ class WorkerProcess:
                 start_new_session=True,
             )
         self.pid = self._process.pid
-        self._wait(lambda: b"serving task queue" in log.read_bytes())
+
+    async def serves(self) -> None:
+        """Until it serves its task queue."""
+        await asyncio.to_thread(self._wait, lambda: "serving task queue" in self.log())
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
@@ -94,9 +97,12 @@ class WorkerProcess:
 class Bench:
     """One store, one task queue, one relay."""
 
-    def __init__(self, client: Client, address: str, folder: Path, relay: RelayProcess) -> None:
+    def __init__(
+        self, client: Client, address: str, folder: Path, relay: RelayProcess, behaviour: Behaviour
+    ) -> None:
         self.client = client
         self.relay = relay
+        self.behaviour = behaviour
         self.folder = folder
         self.store = Store(folder / "store")
         self.queue = f"queue-{folder.name}-{os.getpid()}"
@@ -109,11 +115,12 @@ class Bench:
             "SMTP_PORT": str(relay.port),
         }
 
-    def worker(self, arm: str = "", **settings: str) -> WorkerProcess:
+    async def worker(self, arm: str = "", **settings: str) -> WorkerProcess:
         """Start a worker and wait until it serves."""
         log = self.folder / f"worker-{len(self._workers)}.log"
         started = WorkerProcess(self.environment | settings, log, arm)
         self._workers.append(started)
+        await started.serves()
         return started
 
     async def request(self, recipients: int, **options: Any) -> BatchRequest:

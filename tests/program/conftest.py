@@ -12,6 +12,7 @@ from batchmail.engine.dev_server import DevServer
 from batchmail.engine.ports import any_free
 from batchmail.settings import Settings
 from tests.program.bench import Bench
+from tests.relays import Behaviour
 from tests.relays.fixtures import StartRelay
 
 
@@ -29,7 +30,8 @@ async def bench(
 ) -> AsyncIterator[Bench]:
     """A bench for whole batches; `@pytest.mark.behaviour(Behaviour(…))` says how its relay behaves."""
     mark = request.node.get_closest_marker("behaviour")
-    relay = start_relay(mark.args[0]) if mark else start_relay()
-    found = Bench(await connect(address=temporal_server), temporal_server, tmp_path, relay)
+    behaviour = mark.args[0] if mark else Behaviour()
+    client = await connect(address=temporal_server)
+    found = Bench(client, temporal_server, tmp_path, start_relay(behaviour), behaviour)
     yield found
     found.stop()

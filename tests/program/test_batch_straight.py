@@ -16,7 +16,7 @@ from tests.relays import Behaviour, Fault
 
 @pytest.mark.parametrize("recipients", [1, 10, 5_000])
 async def test_everybody_is_mailed_once(bench: Bench, recipients: int) -> None:
-    bench.worker()
+    await bench.worker()
     handle = await bench.start(recipients)
     result = await handle.result()
     assert result.status is Status.COMPLETED
@@ -34,14 +34,14 @@ async def test_everybody_is_mailed_once(bench: Bench, recipients: int) -> None:
 
 @pytest.mark.behaviour(Behaviour(pipelining=False, eight_bit=False, utf8=False, size=None))
 async def test_a_relay_without_extensions_is_enough(bench: Bench) -> None:
-    bench.worker()
+    await bench.worker()
     result = await (await bench.start(100)).result()
     assert result.sent == 100
     bench.assert_the_promise(result)
 
 
 async def test_a_worker_that_keeps_no_workflow_in_memory_does_the_same(bench: Bench) -> None:
-    bench.worker(BATCH_CACHED_WORKFLOWS="0")
+    await bench.worker(BATCH_CACHED_WORKFLOWS="0")
     result = await (await bench.start(100, admins=("admin@example.org",))).result()
     assert result.sent == 100
     assert result.admin_notified
@@ -57,7 +57,7 @@ async def test_the_admins_are_told_once_with_the_counts(bench: Bench, tmp_path: 
             faults=(Fault(stage="rcpt", reply="550 5.1.1 no such user", match="reader-3@"),),
         )
     )
-    bench.worker()
+    await bench.worker()
     admins = ("first@example.org", "second@example.org")
     result = await (await bench.start(10, admins=admins)).result()
     assert (result.sent, result.rejected, result.admin_notified) == (9, 1, True)
@@ -73,7 +73,7 @@ async def test_the_admins_are_told_once_with_the_counts(bench: Bench, tmp_path: 
 
 
 async def test_connections_never_exceed_the_budget(bench: Bench) -> None:
-    bench.worker()
+    await bench.worker()
     result = await (await bench.start(3_000, connections=7, slice_size=200)).result()
     assert result.sent == 3_000
     open_now = most = 0
@@ -86,7 +86,7 @@ async def test_connections_never_exceed_the_budget(bench: Bench) -> None:
 
 
 async def test_an_empty_snapshot_completes_and_notifies(bench: Bench) -> None:
-    bench.worker()
+    await bench.worker()
     request = await bench.request(3)
     assert request.snapshot is not None
     manifest = bench.store.root / "snapshots" / request.snapshot / "manifest.json"
@@ -106,7 +106,7 @@ async def test_an_empty_snapshot_completes_and_notifies(bench: Bench) -> None:
 
 
 async def test_a_batch_with_a_receipt_is_answered_from_it(bench: Bench) -> None:
-    bench.worker()
+    await bench.worker()
     first = await (await bench.start(10)).result()
     again = await (await bench.start(10)).result()
     assert again == first
@@ -114,7 +114,7 @@ async def test_a_batch_with_a_receipt_is_answered_from_it(bench: Bench) -> None:
 
 
 async def test_a_list_and_message_by_location(bench: Bench) -> None:
-    bench.worker()
+    await bench.worker()
     await bench.request(10)
     handle = await bench.client.start_workflow(
         "BatchEmailWorkflow",
@@ -132,7 +132,7 @@ async def test_a_list_and_message_by_location(bench: Bench) -> None:
 async def test_a_slice_much_longer_than_its_heartbeat_timeout_takes_one_attempt(bench: Bench) -> None:
     timeout = timedelta(seconds=1.5)
     bench.relay.behave(Behaviour(faults=(Fault(stage="dot", do="delay", seconds=0.8),)))
-    bench.worker()
+    await bench.worker()
     handle = await bench.start(10, heartbeat_timeout=timeout, connections=1, slice_size=10)
     result = await handle.result()
     assert result.seconds > 5 * timeout.total_seconds()
