@@ -195,7 +195,7 @@ class Session(asyncio.Protocol):
         if self._envelope is None or self._stage is not Stage.DATA or self._awaited:
             raise RuntimeError("no body is wanted on this session")
         if self._transport.is_closing():
-            self._loop.call_soon(self.connection_lost, None)
+            self._await(Stage.DATA)
             return
         data = self._envelope.data
         self.body_begun = True
@@ -250,9 +250,6 @@ class Session(asyncio.Protocol):
                 self._answer(reply)
             if broken:
                 self._lose()
-
-    def eof_received(self) -> None:
-        self._lose()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._lose()
@@ -323,8 +320,6 @@ class Session(asyncio.Protocol):
             self._refusal, self._words = found, reply.text
         if stage is Stage.RCPT:
             self._nobody_accepted = True
-        elif stage is Stage.DOT:
-            self._transaction_open = False
         if reply.code == 421 or found.follows in _UNUSABLE or stage is Stage.BODY:
             self._cut()
         if self._closed or stage not in _NEXT or not self._offers.pipelining:
@@ -381,15 +376,12 @@ class Session(asyncio.Protocol):
         self._write(self._commands.pop(0))
 
     def _write(self, data: bytes | memoryview) -> None:
-        # A transport that is closing swallows what is written, or raises (uvloop), and need not tell us.
-        if self._transport.is_closing():
-            self._body = None
-            self._loop.call_soon(self.connection_lost, None)
-        else:
+        # A transport that is closing swallows this, or raises (uvloop); `connection_lost` is on its way then.
+        if not self._transport.is_closing():
             self._transport.write(data)
 
     def _send_pieces(self) -> None:
-        while self._body is not None and not self._paused and not self._closed:
+        while self._body is not None and not self._paused and not self._transport.is_closing():
             piece, rest = self._body[:PIECE], self._body[PIECE:]
             self._body = rest if len(rest) else None
             self._await(Stage.BODY if len(rest) else Stage.DOT)

@@ -48,6 +48,13 @@ TABLE = [
     (Fault(stage="mail", reply="530 5.7.0 Log in"), Stage.MAIL, Follows.RELAY_FAULT, STAYS, NOT_ACCEPTED),
     (Fault(stage="mail", reply="552 5.3.4 Too big"), Stage.MAIL, Follows.REJECTED, STAYS, NOT_ACCEPTED),
     (Fault(stage="mail", reply="421 4.3.2 Closing"), Stage.MAIL, Follows.PENDING, ENDS, NOT_ACCEPTED),
+    (
+        Fault(stage="mail", reply="\r\n".join(["421 Bye"] * 3)),
+        Stage.MAIL,
+        Follows.PENDING,
+        ENDS,
+        NOT_ACCEPTED,
+    ),
     (Fault(stage="mail", reply="354 What?"), Stage.MAIL, Follows.PENDING, ENDS, NOT_ACCEPTED),
     (Fault(stage="mail", do="drop"), Stage.MAIL, Follows.PENDING, ENDS, NOT_ACCEPTED),
     (Fault(stage="rcpt", reply="550 5.1.1 No such user"), Stage.RCPT, Follows.REJECTED, STAYS, NOT_ACCEPTED),
@@ -273,10 +280,11 @@ async def test_what_is_said_while_the_body_waits_is_never_taken_for_its_answer(
     assert relay.record() == []
 
 
+@pytest.mark.parametrize("more", ["250 2.0.0 Ok: queued", "250-2.0.0 Ok, and", "nonsense"])
 async def test_an_answer_sent_together_with_the_354_is_not_taken_for_the_bodys(
-    start_relay: StartRelay,
+    start_relay: StartRelay, more: str
 ) -> None:
-    premature = Fault(stage="data", reply="354 Go on\r\n250 2.0.0 Ok: queued")
+    premature = Fault(stage="data", reply=f"354 Go on\r\n{more}")
     relay = start_relay(Behaviour(faults=(premature,)))
     talk = Talk()
     async with session_with(relay, talk) as session:
@@ -419,7 +427,43 @@ async def test_a_relay_that_limits_its_messages_costs_the_connection_only(start_
     assert found == [Follows.SENT, Follows.SENT, Follows.PENDING]
 
 
+async def test_a_refusal_spares_the_commands_behind_it_where_they_go_one_by_one(
+    start_relay: StartRelay,
+) -> None:
+    faults = (
+        Fault(stage="mail", reply="550 5.7.1 Not you", times=1),
+        Fault(stage="rcpt", reply="550 5.1.1 No such user", times=1),
+    )
+    relay = start_relay(Behaviour(pipelining=False, faults=faults))
+    talk = Talk()
+    async with session_with(relay, talk) as session:
+        found = [(await talk.mail(session)).cause.stage for _ in range(3)]
+    assert found == [Stage.MAIL, Stage.RCPT, Stage.DOT]
+    assert not any(event.event == "out_of_order" for event in relay.events())
+
+
 # What the relay offers
+
+
+@pytest.mark.parametrize(
+    ("offers", "expected"),
+    [
+        (Behaviour(), "MAIL FROM:<news@example.org> SIZE=63 BODY=8BITMIME"),
+        (Behaviour(utf8=False), "MAIL FROM:<news@example.org> SIZE=63 BODY=8BITMIME"),
+        (Behaviour(size=None), "MAIL FROM:<news@example.org> BODY=8BITMIME"),
+        (Behaviour(eight_bit=False), "MAIL FROM:<news@example.org> SIZE=63"),
+        (Behaviour(eight_bit=False, size=None), "MAIL FROM:<news@example.org>"),
+    ],
+)
+async def test_mail_carries_what_the_relay_offers(
+    start_relay: StartRelay, offers: Behaviour, expected: str
+) -> None:
+    relay = start_relay(offers)
+    talk = Talk()
+    async with session_with(relay, talk) as session:
+        assert session.eight_bit is offers.eight_bit
+        await talk.mail(session, size=63)
+    assert [event.line for event in relay.events() if event.event == "mail"] == [expected]
 
 
 async def test_a_message_above_the_offered_size_is_rejected_without_asking(start_relay: StartRelay) -> None:
@@ -453,6 +497,8 @@ async def test_an_address_in_utf8_goes_where_it_is_offered(start_relay: StartRel
         assert session.max_size is None
         assert (await talk.mail(session, "jürgen@example.com", utf8=True)).follows is Follows.SENT
     assert relay.record()[0].recipient == "jürgen@example.com"
+    (mail,) = [event.line for event in relay.events() if event.event == "mail"]
+    assert mail.endswith(" SMTPUTF8")
 
 
 async def test_ten_thousand_foreseen_refusals_do_not_exhaust_the_stack(start_relay: StartRelay) -> None:

@@ -31,7 +31,7 @@ class Shared(Protocol):
     released: asyncio.Event
 
     def fault(self, stage: str, address: str) -> Fault | None: ...
-    def event(self, name: str, connection: int, address: str = "") -> None: ...
+    def event(self, name: str, connection: int, address: str = "", line: str = "") -> None: ...
     def record(self, recipient: str, data: bytes, connection: int) -> None: ...
     def is_full(self) -> bool: ...
     def tls(self) -> ssl.SSLContext: ...
@@ -104,10 +104,10 @@ class Dialogue:
             self.say("421 4.4.2 Idle for too long")
             raise Over from None
 
-    async def _answer(self, stage: str, address: str, usual: str) -> bool:
+    async def _answer(self, stage: str, address: str, usual: str, line: bytes = b"") -> bool:
         """Answer as usual, or as a fault demands; whether the answer was a yes."""
         fault = self.relay.fault(stage, address)
-        self.relay.event(stage, self.number, address)
+        self.relay.event(stage, self.number, address, line.decode())
         said = usual
         if fault is not None:
             if fault.do == "reply":
@@ -190,20 +190,22 @@ class Dialogue:
             self.say("552 5.3.4 Message too large")
         else:
             sender = _address(line)
-            if await self._answer("mail", sender, "250 2.1.0 Ok"):
+            if await self._answer("mail", sender, "250 2.1.0 Ok", line):
                 self._sender = sender
 
     async def _rcpt(self, line: bytes) -> None:
         if self._sender is None and not self.relay.behaviour.lenient:
+            self.relay.event("out_of_order", self.number, "", line.decode())
             self.say("503 5.5.1 MAIL first")
             return
         recipient = _address(line)
-        if await self._answer("rcpt", recipient, "250 2.1.5 Ok"):
+        if await self._answer("rcpt", recipient, "250 2.1.5 Ok", line):
             self.recipient = recipient
 
     async def _data(self, line: bytes) -> None:
         recipient = self.recipient
         if not recipient and not self.relay.behaviour.lenient:
+            self.relay.event("out_of_order", self.number, "", line.decode())
             self.say("554 5.5.1 No valid recipients")
             return
         if not await self._answer("data", recipient, "354 End data with <CR><LF>.<CR><LF>"):

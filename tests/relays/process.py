@@ -32,11 +32,12 @@ class Accepted(NamedTuple):
 
 class Event(NamedTuple):
     """`event`: connected, a stage (of behaviour.FaultStage), quit, aborted (after RCPT, before the final dot
-    was recorded), closed."""
+    was recorded), out_of_order (a command at the wrong time), closed. `line`: the command, if it was one."""
 
     event: str
     connection: int
     address: str
+    line: str
     time: float
 
 

@@ -56,10 +56,16 @@ class Relay:
                 return fault
         return None
 
-    def event(self, name: str, connection: int, address: str = "") -> None:
+    def event(self, name: str, connection: int, address: str = "", line: str = "") -> None:
         """Tell the tests."""
-        line = {"event": name, "connection": connection, "address": address, "time": time.time()}
-        self._events.write(json.dumps(line).encode() + b"\n")
+        told = {
+            "event": name,
+            "connection": connection,
+            "address": address,
+            "line": line,
+            "time": time.time(),
+        }
+        self._events.write(json.dumps(told).encode() + b"\n")
 
     def record(self, recipient: str, data: bytes, connection: int) -> None:
         """On disk before the answer: the truth about who was accepted."""
