@@ -29,5 +29,6 @@ else
 fi
 
 echo "Installing the Python packages of uv.lock …"
-"$uv" sync --frozen --quiet
+# Compiled now, a worker starts in under a second also where Python may not write its caches.
+"$uv" sync --frozen --quiet --compile-bytecode
 cp uv.lock "$stamp"
