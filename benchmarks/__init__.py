@@ -1,0 +1,1 @@
+"""How fast batches are mailed, beside a bare aiosmtplib loop: `make bench`."""

@@ -1,0 +1,93 @@
+"""Where the benchmark's mail goes: smtp-sink, which takes and counts it, near or behind a slow line."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from batchmail.engine.ports import LOOPBACK, any_free
+from benchmarks.processes import BenchmarkError, started
+from scripts.tools import smtp_sink, toxiproxy
+
+SESSIONS = 2_000
+"""Sessions the sink admits at a time; its own default, 256, would be in the way."""
+
+_COUNT = re.compile(rb"mesg=(\d+)")
+
+
+class Sink(NamedTuple):
+    """A running smtp-sink."""
+
+    port: int
+    pid: int
+    counts: Path
+
+    def accepted(self) -> int:
+        """How many mails it has accepted so far, by its own count."""
+        with self.counts.open("rb") as file:
+            file.seek(max(0, self.counts.stat().st_size - 200))
+            found = _COUNT.findall(file.read())
+        return int(found[-1]) if found else 0
+
+
+@contextmanager
+def sink(folder: Path) -> Iterator[Sink]:
+    """smtp-sink on a free port. It is one C program with one thread, so it is never a cluster of relays."""
+    port = any_free().temporal
+    command = [str(smtp_sink()), "-c", "-m", str(SESSIONS)]
+    if os.geteuid() == 0:
+        command += ["-u", "nobody"]  # it refuses to serve as root
+    command += [f"{LOOPBACK}:{port}", str(SESSIONS)]
+    with started(command, folder, name="smtp-sink", ready=lambda: _listens(port)) as running:
+        yield Sink(port, running.pid, running.log)
+
+
+@contextmanager
+def slow_line(folder: Path, port: int, milliseconds: int) -> Iterator[int]:
+    """A port that leads to `port` with so many milliseconds each way, by toxiproxy."""
+    control = any_free().temporal
+    command = [str(toxiproxy()), "-host", LOOPBACK, "-port", str(control)]
+    with started(command, folder, name="toxiproxy", ready=lambda: _listens(control)):
+        proxy = _post(
+            control,
+            "/proxies",
+            {"name": "relay", "listen": f"{LOOPBACK}:0", "upstream": f"{LOOPBACK}:{port}"},
+        )
+        for stream in ("upstream", "downstream"):
+            _post(
+                control,
+                "/proxies/relay/toxics",
+                {
+                    "name": stream,
+                    "type": "latency",
+                    "stream": stream,
+                    "attributes": {"latency": milliseconds, "jitter": 0},
+                },
+            )
+        yield int(str(proxy["listen"]).rpartition(":")[2])
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection((LOOPBACK, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _post(port: int, path: str, content: dict[str, Any]) -> dict[str, Any]:
+    request = urllib.request.Request(f"http://{LOOPBACK}:{port}{path}", data=json.dumps(content).encode())
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            found = json.load(answer)
+    except OSError as error:
+        raise BenchmarkError(f"toxiproxy does not do what it is asked ({path}): {error}") from None
+    assert isinstance(found, dict)
+    return found
