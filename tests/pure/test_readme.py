@@ -12,7 +12,7 @@ from batchmail.settings import Settings, durations
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
 ROWS = dict(
     re.findall(
-        r"^\| (`[A-Z_]+`(?:, `[A-Z_]+`)*) \| ([^|]*) \|", README.partition("<!-- settings")[2], re.MULTILINE
+        r"^\| (`[A-Z_]+`(?:, `[A-Z_]+`)*) \|([^|]*)\|", README.partition("<!-- settings")[2], re.MULTILINE
     )
 )
 
