@@ -35,14 +35,13 @@ async def open_session(relay: Relay, conversation: Conversation, stages: Stages 
     Raises UnusableRelayError (a RelayFaultError). Cancelled, it leaves no connection behind.
     """
     client = await _open(relay, stages)
-    transport = cast(asyncio.Transport, client.transport)
-    said_too_much = client.protocol is not None and bool(client.protocol._buffer)
-    session = Session(transport, conversation, _offers(client), stages)
-    transport.set_protocol(session)
-    # A relay that has closed by now has told aiosmtplib's protocol, and will never tell the session.
-    if transport.is_closing() or said_too_much:
-        session.close()
+    transport, protocol = client.transport, client.protocol
+    # A relay that has closed by now has told aiosmtplib's protocol, and would never tell the session.
+    if transport is None or protocol is None or transport.is_closing() or protocol._buffer:
+        _abort(client)
         raise UnusableRelayError(relay, Cause(Stage.EHLO), "it closed the connection as soon as it was open")
+    session = Session(cast(asyncio.Transport, transport), conversation, _offers(client), stages)
+    transport.set_protocol(session)
     return session
 
 

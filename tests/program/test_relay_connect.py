@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import aiosmtplib
 import pytest
 import trustme
 from pydantic import SecretStr
 
 from batchmail.batch.outcomes import Cause, Follows, Stage
 from batchmail.errors import OutOfReachError, RelayFaultError
+from batchmail.relay import connect
 from batchmail.relay.connect import open_session, trust, try_relay
 from batchmail.relay.faults import UnusableRelayError
 from batchmail.relay.stages import STAGES, StageFacts, Stages
@@ -244,8 +247,37 @@ async def test_a_relay_that_keeps_silent_is_given_up(start_relay: StartRelay, at
     assert "it did not answer in time" in str(found)
 
 
-async def test_a_relay_that_closes_before_the_hand_over_is_at_fault(start_relay: StartRelay) -> None:
+async def test_a_relay_that_closes_about_the_hand_over_is_noticed_before_or_after(
+    start_relay: StartRelay,
+) -> None:
+    relay = start_relay(Behaviour(faults=(Fault(stage="ehlo", do="leave"),)))
+    for _ in range(30):
+        talk = Talk()
+        with suppress(RelayFaultError):
+            await open_session(relay_of(relay), talk)
+            await talk.until_gone()
+
+
+async def test_a_relay_that_has_closed_before_the_hand_over_is_at_fault(
+    start_relay: StartRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It has told aiosmtplib's protocol, and would never tell the session."""
+    opened = connect._open
+
+    async def late(relay: Relay, stages: Stages) -> aiosmtplib.SMTP:
+        client = await opened(relay, stages)
+        async with asyncio.timeout(10):
+            while client.is_connected:  # noqa: ASYNC110 - it has no event for this
+                await asyncio.sleep(0.001)
+        return client
+
+    monkeypatch.setattr(connect, "_open", late)
+    relay = start_relay(Behaviour(faults=(Fault(stage="ehlo", do="leave"),)))
+    with pytest.raises(RelayFaultError, match="as soon as it was open"):
+        await open_session(relay_of(relay), Talk())
+
+
+async def test_a_relay_that_says_goodbye_with_its_ehlo_is_at_fault(start_relay: StartRelay) -> None:
     ending = Fault(stage="ehlo", reply="250 relay.example\r\n421 4.3.2 Closing")
     relay = start_relay(Behaviour(faults=(ending,)))
     with pytest.raises(RelayFaultError, match="as soon as it was open"):

@@ -32,12 +32,12 @@ class Fault:
     sender at `mail`, the recipient from `rcpt` on), after the first `skip` such, for `times` (None: always).
 
     `do`: `reply` says `reply` in place of the usual answer (a 421 closes too; `replied`: in addition to it);
-    `drop` closes without a word; `silence` never answers; `hold` waits for a `release`, then answers as
-    usual; `delay` does so after `seconds`.
+    `leave` answers as usual, then closes; `drop` closes without a word; `silence` never answers; `hold`
+    waits for a `release`, then answers as usual; `delay` does so after `seconds`.
     """
 
     stage: FaultStage
-    do: Literal["reply", "drop", "silence", "hold", "delay"] = "reply"
+    do: Literal["reply", "leave", "drop", "silence", "hold", "delay"] = "reply"
     reply: str = ""
     match: str = ""
     skip: int = 0

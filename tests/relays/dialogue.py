@@ -116,7 +116,7 @@ class Dialogue:
                 await self._suffer(fault)
         if said:
             self.say(said)
-        if said.startswith("421"):
+        if said.startswith("421") or (fault is not None and fault.do == "leave"):
             raise Over
         return said[:1] in ("2", "3")
 

@@ -14,7 +14,7 @@ from batchmail.relay.stages import STAGES, Stages
 from batchmail.settings import Relay, Tls
 from tests.relays.process import RelayProcess
 
-PATIENCE = 20.0
+PATIENCE = 10.0
 
 
 def relay_of(process: RelayProcess, tls: Tls = Tls.NONE, host: str = "127.0.0.1", **login: Any) -> Relay:
