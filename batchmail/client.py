@@ -130,6 +130,7 @@ class Batch:
     async def _look(self, last: Standing) -> Standing:
         silent: Silence | None = None
         progress: Progress | None = None
+        asked = datetime.now(UTC)
         try:
             progress = await self._handle.query("progress", result_type=Progress, rpc_timeout=_GLANCE)
         except (RPCError, WorkflowQueryFailedError):
@@ -139,7 +140,7 @@ class Batch:
         except RPCError:
             silent = Silence.ENGINE
         if progress is None or silent is not None:
-            since = last.silent_since if last.silent is silent else datetime.now(UTC)
+            since = last.silent_since if last.silent is silent else asked
             return last.model_copy(update={"silent": silent, "silent_since": since})
         pending = described.raw_description.pending_activities
         ledgers = await self._ledgers(pending)
@@ -252,7 +253,7 @@ def _refusal(asked: str, error: RPCError) -> EngineError:
     if error.status is RPCStatusCode.NOT_FOUND:
         return _UnknownBatchError(f"Temporal, {asked}, knows of none (it may be past the retention time).")
     name = error.status.name.lower().replace("_", " ")
-    return EngineError(f"Temporal, {asked}, does not do it ({name}): see that it runs, and try again.")
+    return EngineError(f"Temporal, {asked}, fails ({name}): see that the server runs, and try again.")
 
 
 def _why_it_failed(batch_id: str, error: WorkflowFailureError) -> str:

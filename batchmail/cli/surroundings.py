@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import NamedTuple
 
 from temporalio.client import Client
 
+from batchmail.cli.logs import keep_logs
 from batchmail.cli.screen import Screen
 from batchmail.cli.wishes import Wishes
 from batchmail.engine.connect import connect
 from batchmail.engine.dev_server import dev_server
 from batchmail.engine.mailbox import mailbox
 from batchmail.engine.ports import LOOPBACK
-from batchmail.errors import StoreError
 from batchmail.settings import Relay, Settings, Tls
 
 Working = Callable[[Client, Settings, Relay | None], AbstractAsyncContextManager[None]]
 """Serves the task queue in this process while its context lasts; on leaving, slices hand back."""
-
-
-_LOG_LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 class Surroundings(NamedTuple):
@@ -47,13 +42,13 @@ async def surroundings(
 
     Raises EngineError, SettingsError, StoreError.
     """
+    state = settings.batch_state.expanduser()
+    keep_logs(state / "worker.log" if wishes.dev else None, debug=wishes.debug)
     if not wishes.dev:
         client = await connect()
         yield Surroundings(client, settings.relay, None, nullcontext, lambda _: None)
         return
-    state = settings.batch_state.expanduser()
     async with AsyncExitStack() as stack:
-        _log_to(state / "worker.log", debug=wishes.debug)
         server = await stack.enter_async_context(
             dev_server(state, screen.say, cli=settings.batch_temporal_cli)
         )
@@ -70,20 +65,3 @@ async def surroundings(
             work=lambda: working(client, settings, relay),
             workflow_url=server.workflow_url,
         )
-
-
-def _log_to(path: Path, *, debug: bool) -> None:
-    """The worker's log lines go to a file, since this command's own words have the terminal."""
-    logging.getLogger("mail.log").setLevel(logging.WARNING)  # the mailbox's, which names recipients
-    if debug:
-        logging.basicConfig(level=logging.INFO, format=_LOG_LINE)
-        return
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handler = RotatingFileHandler(path, maxBytes=5_000_000, backupCount=1, encoding="utf-8")
-    except OSError as error:
-        raise StoreError(
-            f"{path} cannot be written ({error.strerror}): set BATCH_STATE to a folder you own."
-        ) from None
-    handler.setFormatter(logging.Formatter(_LOG_LINE))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])

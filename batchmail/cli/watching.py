@@ -25,7 +25,7 @@ from batchmail.cli.words import about, printable
 from batchmail.client import Batch
 
 _BETWEEN_LINES = 5.0  # seconds
-_PATIENCE = 5.0  # seconds without an answer before it is worth a word
+_PATIENCE = 3.0  # seconds without an answer before it is worth a word
 _BAR_WIDTH = 32
 
 

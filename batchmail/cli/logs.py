@@ -1,0 +1,34 @@
+"""Where log lines go: never to the terminal, which has the command's own words, but with --debug."""
+
+from __future__ import annotations
+
+import logging
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+from batchmail.engine.core_logs import forward_core_logs
+from batchmail.errors import StoreError
+
+_LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_LARGEST = 5_000_000
+
+
+def keep_logs(file: Path | None, *, debug: bool) -> None:
+    """Log lines go to stderr with --debug, else to `file`, else nowhere. Raises StoreError."""
+    forward_core_logs()
+    logging.getLogger("mail.log").setLevel(logging.WARNING)  # the mailbox's, which names recipients
+    logging.basicConfig(level=logging.INFO, format=_LINE, handlers=[_handler(file, debug=debug)])
+
+
+def _handler(file: Path | None, *, debug: bool) -> logging.Handler:
+    if debug:
+        return logging.StreamHandler()
+    if file is None:
+        return logging.NullHandler()
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return RotatingFileHandler(file, maxBytes=_LARGEST, backupCount=1, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(
+            f"{file} cannot be written ({error.strerror}): set BATCH_STATE to a folder you own."
+        ) from None
