@@ -85,7 +85,7 @@ def test_the_line_says_how_far_how_fast_and_how_long() -> None:
 
 
 def test_silence_is_worth_a_word_only_after_a_while_and_says_what_to_do() -> None:
-    fresh = Standing(silent=Silence.WORKER, silent_since=NOW)
+    fresh = Standing(silent=Silence.WORKER, silent_since=datetime.now(UTC))
     assert notes_on(fresh, "batchmail", dev=False) == ()
     long_ago = NOW - timedelta(seconds=30)
     (worker,) = notes_on(fresh.model_copy(update={"silent_since": long_ago}), "batchmail", dev=False)
