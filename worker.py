@@ -1,6 +1,6 @@
 """Serve batches: connect to Temporal, mail through the relay, until SIGTERM or SIGINT.
 
-    python worker.py            settings from the environment and .env (README: Settings)
+    SMTP_HOST=mail.example.com python worker.py       more settings: README, also from .env
 
 A stop is clean: no new work is taken, slices hand back what they have not mailed, what is in flight is
 settled, and nobody is left in doubt where the relay answers within the grace time (BATCH_GRACE).
@@ -12,6 +12,7 @@ use_project_interpreter(__file__)
 
 import argparse  # noqa: E402
 import asyncio  # noqa: E402
+import gc  # noqa: E402
 import logging  # noqa: E402
 import signal  # noqa: E402
 import sys  # noqa: E402
@@ -30,7 +31,8 @@ from activities.snapshot_list import SnapshotList  # noqa: E402
 from activities.surroundings import Surroundings  # noqa: E402
 from activities.write_report import WriteReport  # noqa: E402
 from batchmail.engine.connect import connect  # noqa: E402
-from batchmail.errors import BatchmailError  # noqa: E402
+from batchmail.engine.leaving import leave  # noqa: E402
+from batchmail.errors import BatchmailError, SettingsError  # noqa: E402
 from batchmail.settings import Relay, Settings, read_settings  # noqa: E402
 from batchmail.store import Store  # noqa: E402
 from workflows.batch_email import BatchEmailWorkflow  # noqa: E402
@@ -39,15 +41,23 @@ log = logging.getLogger("worker")
 
 WORKFLOW_RUNNER = SandboxedWorkflowRunner(
     restrictions=SandboxRestrictions.default.with_passthrough_modules(
-        "batchmail", "pydantic", "pydantic_core"
+        "workflows", "batchmail", "pydantic", "pydantic_core"
     )
 )
-"""Our pure modules are loaded once, not anew for every workflow; the replay tests run the same."""
+"""Our modules are loaded once, not anew from the disk for every workflow: whoever installs a new version under
+a running worker does not change the workflows it runs. The replay tests run the same."""
+
+GC_THRESHOLD = 100_000
+"""A slice makes objects by the ten thousand and hardly a cycle; looking for cycles after every 700, as Python
+does unless told otherwise, costs a fifth of the CPU."""
 
 
 @asynccontextmanager
 async def working(client: Client, settings: Settings, relay: Relay | None) -> AsyncIterator[None]:
     """Serve batches while inside; on the way out slices hand back, within the grace time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
     here = Surroundings(client, settings, Store(settings.store_location), relay)
     worker = Worker(
         client,
@@ -69,16 +79,25 @@ async def working(client: Client, settings: Settings, relay: Relay | None) -> As
 
 
 async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT."""
+    """Serve until SIGTERM or SIGINT. Raises SettingsError, EngineError."""
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    client = await connect()
     relay = settings.relay
-    where = f"mailing through {relay}" if relay else "without a relay (SMTP_HOST is not set): it cannot mail"
-    async with working(client, settings, relay):
-        log.info("serving task queue %s, %s", settings.batch_task_queue, where)
-        await stopping.wait()
+    if relay is None:
+        raise SettingsError(
+            "SMTP_HOST is not set: name the relay that this worker mails through "
+            "(`starter.py --dev` needs none, it brings a local mailbox)."
+        )
+    connecting = asyncio.ensure_future(connect())
+    stopped = asyncio.ensure_future(stopping.wait())
+    await asyncio.wait((connecting, stopped), return_when=asyncio.FIRST_COMPLETED)
+    if stopped.done():
+        connecting.cancel()
+        return
+    async with working(await connecting, settings, relay):
+        log.info("serving task queue %s, mailing through %s", settings.batch_task_queue, relay)
+        await stopped
         log.info("stopping: slices hand back")
     log.info("stopped")
 
@@ -104,4 +123,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())
