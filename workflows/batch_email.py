@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 from temporalio import workflow
 
-from batchmail.batch.options import BatchRequest
 from batchmail.batch.outcomes import Outcome
 from batchmail.batch.progress import Control, Doing, Progress, Waiting
 from batchmail.batch.result import BatchResult, Status
@@ -19,6 +18,7 @@ from batchmail.batch.slices import Cut, fan_out
 from batchmail.batch.tasks import ListLocation, Notice, Opened, Opening, Part, PartResult, ReportTask
 from workflows import calls
 from workflows.fan_out import Slices
+from workflows.request import Request, refused
 
 T = TypeVar("T")
 
@@ -30,9 +30,8 @@ NOTICE = "notice"
 class BatchEmailWorkflow:
     """One batch: one snapshot, one message. The workflow id is the batch id."""
 
-    @workflow.init
-    def __init__(self, request: BatchRequest) -> None:
-        self._request = request
+    def __init__(self) -> None:
+        self._request: Request
         self._doing = Doing.PREPARING
         self._total = 0
         self._cancelled = False
@@ -40,8 +39,11 @@ class BatchEmailWorkflow:
         self._notices: Slices | None = None
 
     @workflow.run
-    async def run(self, request: BatchRequest) -> BatchResult:
+    async def run(self, request: Request | None = None) -> BatchResult:
         """Everything, to the end. A cancelled batch settles, reports and notifies too, then returns."""
+        if request is None:
+            raise refused("there is none: give a list and a message")
+        self._request = request
         started = workflow.now()
         snapshot = request.snapshot or await self._snapshot()
         opened = await self._open(snapshot)

@@ -7,6 +7,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError
 
 from batchmail.batch.options import BatchOptions
 from batchmail.batch.result import BatchResult
@@ -32,20 +33,28 @@ class Call(NamedTuple, Generic[In, Out]):
     silence: timedelta | None = None
 
     async def __call__(self, task: In, *, summary: str, options: BatchOptions) -> Out:
-        """Run the activity to its end, however long that takes. It is never cancelled by the workflow."""
-        result: Out = await workflow.execute_activity(
-            self.name,
-            task,
-            result_type=self.result,
-            summary=summary,
-            start_to_close_timeout=_A_SLICE_MAY_TAKE if self.mails else self.one_try,
-            heartbeat_timeout=options.heartbeat_timeout if self.mails else self.silence,
-            retry_policy=(
-                RetryPolicy(initial_interval=options.retry_interval, backoff_coefficient=1.0)
-                if self.mails
-                else _AGAIN_SOON
-            ),
-        )
+        """Run the activity to its end, however long that takes. It is never cancelled by the workflow.
+
+        Raises ApplicationError, as the activity said it, when that refused the task for good.
+        """
+        try:
+            result: Out = await workflow.execute_activity(
+                self.name,
+                task,
+                result_type=self.result,
+                summary=summary,
+                start_to_close_timeout=_A_SLICE_MAY_TAKE if self.mails else self.one_try,
+                heartbeat_timeout=options.heartbeat_timeout if self.mails else self.silence,
+                retry_policy=(
+                    RetryPolicy(initial_interval=options.retry_interval, backoff_coefficient=1.0)
+                    if self.mails
+                    else _AGAIN_SOON
+                ),
+            )
+        except ActivityError as error:
+            if isinstance(error.cause, ApplicationError):
+                raise error.cause from None
+            raise
         return result
 
 
