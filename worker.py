@@ -31,7 +31,9 @@ from activities.snapshot_list import SnapshotList  # noqa: E402
 from activities.surroundings import Surroundings  # noqa: E402
 from activities.write_report import WriteReport  # noqa: E402
 from batchmail.engine.connect import connect  # noqa: E402
+from batchmail.engine.core_logs import forward_core_logs  # noqa: E402
 from batchmail.engine.leaving import leave  # noqa: E402
+from batchmail.engine.log_lines import LINE, LogLine  # noqa: E402
 from batchmail.errors import BatchmailError, SettingsError  # noqa: E402
 from batchmail.settings import Relay, Settings, read_settings  # noqa: E402
 from batchmail.store import Store  # noqa: E402
@@ -44,8 +46,8 @@ WORKFLOW_RUNNER = SandboxedWorkflowRunner(
         "workflows", "batchmail", "pydantic", "pydantic_core"
     )
 )
-"""Our modules are loaded once, not anew from the disk for every workflow: whoever installs a new version under
-a running worker does not change the workflows it runs. The replay tests run the same."""
+"""Our modules are loaded once, not anew from the disk for every workflow: whoever installs a new version
+under a running worker does not change the workflows it runs. The replay tests run the same."""
 
 GC_THRESHOLD = 100_000
 """A slice makes objects by the ten thousand and hardly a cycle; looking for cycles after every 700, as Python
@@ -102,6 +104,14 @@ async def serve(settings: Settings) -> None:
     log.info("stopped")
 
 
+def keep_logs(*, debug: bool) -> None:
+    """Log to stderr: a line an event; with `debug` everything."""
+    forward_core_logs()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter(LINE) if debug else LogLine())
+    logging.basicConfig(level=logging.DEBUG if debug else logging.INFO, handlers=[handler])
+
+
 def main() -> int:
     """Run the worker; returns the exit code."""
     parser = argparse.ArgumentParser(
@@ -109,11 +119,7 @@ def main() -> int:
     )
     parser.add_argument("--debug", action="store_true", help="log everything, tracebacks and addresses too")
     options = parser.parse_args()
-    logging.basicConfig(
-        level=logging.DEBUG if options.debug else logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    keep_logs(debug=options.debug)
     try:
         uvloop.run(serve(read_settings()))
     except BatchmailError as error:
