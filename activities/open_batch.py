@@ -6,12 +6,13 @@ has its receipt has ended, however long ago: it is answered from there.
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.snapshot_list import refused
 from activities.surroundings import Surroundings
+from batchmail.batch.batch_cut import BatchCut, cut_name
 from batchmail.batch.slices import cut
 from batchmail.batch.tasks import Opened, Opening
 from batchmail.errors import InputError, MissingObjectError, StoreError
@@ -20,17 +21,6 @@ from batchmail.lists.snapshot import load_snapshot
 from batchmail.message.compiled import compile_message
 from batchmail.message.source import MessageSource, load_message, read_message, save_message
 from batchmail.report.receipt import load_receipt
-
-
-class BatchCut(BaseModel):
-    """The object batches/<batch id>/cut.json: what a batch is, once and for all."""
-
-    model_config = ConfigDict(frozen=True)
-
-    v: int = 1
-    snapshot: str
-    message: str
-    slice_size: int
 
 
 class OpenBatch:
@@ -54,7 +44,7 @@ class OpenBatch:
                 f"{error} Are starter and worker using the same store (BATCH_STORE)?",
                 type="MissingObjectError",
             ) from None
-        name = f"batches/{task.batch}/cut.json"
+        name = cut_name(task.batch)
         wished = BatchCut(
             snapshot=snapshot.id,
             message=message.id,

@@ -46,7 +46,7 @@ class BatchEmailWorkflow:
         self._request = request
         started = workflow.now()
         snapshot = request.snapshot or await self._snapshot()
-        opened = await self._open(snapshot)
+        opened = await self._uncancelled(self._open(snapshot))
         if opened.receipt is not None:
             return opened.receipt
         self._total = opened.total
@@ -151,6 +151,8 @@ class BatchEmailWorkflow:
         slices = self._slices = Slices(
             send=send, delays=options.retry_delays, plan=plan, changed=self._show_mailing
         )
+        if self._cancelled:
+            slices.cancel()
         self._show_mailing()
         await self._uncancelled(
             slices.run(

@@ -106,6 +106,16 @@ async def test_a_batch_cancelled_between_two_attempts_mails_nobody_new(bench: Be
     bench.assert_the_promise(result)
 
 
+async def test_a_batch_cancelled_before_it_is_opened_mails_nobody_and_says_so(bench: Bench) -> None:
+    handle = await bench.start(10)
+    await handle.cancel()
+    await bench.worker()
+    result = await handle.result()
+    assert (result.status, result.suppressed) == (Status.CANCELLED, 10)
+    assert not bench.accepted()
+    bench.assert_the_promise(result)
+
+
 async def test_a_running_batch_that_is_cancelled_settles_reports_and_notifies(bench: Bench) -> None:
     await bench.worker()
     handle = await bench.start(3_000, admins=("admin@example.org",), connections=5, slice_size=500)
