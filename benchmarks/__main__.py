@@ -23,46 +23,68 @@ from benchmarks.scenarios import SCENARIOS, Size
 
 RESULTS = Path(__file__).with_name("results.md")
 
-
-def size_of(name: str, options: argparse.Namespace) -> Size:
-    """How much is measured; a slow line is given less."""
-    part = (4, 2) if name == "distant" else (1, 1)
-    recipients = options.recipients or (1_000 if options.quick else 20_000) // part[0]
-    connections = options.connections or (20 if options.quick else 100) // part[1]
-    return Size(recipients, connections, 1 if options.quick else options.rounds)
+_FULL = {"local": (20_000, 100), "command": (20_000, 100), "distant": (5_000, 50)}
+_QUICK = {"local": (2_000, 20), "command": (2_000, 20), "distant": (500, 20)}
 
 
 def main() -> int:
     """Run the scenarios; returns the exit code."""
     options = _parser().parse_args()
-    said = [f"{machine()}", "Median of the rounds (least–greatest); ratios are taken within each round."]
+    said = [machine(), "", "Median of the rounds (least–greatest); ratios are taken within each round."]
     print("\n".join(said), flush=True)
     try:
         for name in options.scenarios or SCENARIOS:
-            # smtp-sink gives up root's rights, and need not read what lies here
             with tempfile.TemporaryDirectory(prefix="batchmail-bench-") as folder:
-                measured = SCENARIOS[name](Path(folder), size_of(name, options))
-            said += ["", table(measured)]
-            print(f"\n{said[-1]}", flush=True)
+                size = _size(name, options)
+                measured = SCENARIOS[name](Path(folder), size)
+            as_set = (size.recipients, size.connections) == _FULL[name]
+            said += ["", table(measured, goals=as_set)]
+            print(f"\n{said[-1]}\n", flush=True)
     except (BenchmarkError, BatchmailError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
     if options.save:
-        RESULTS.write_text("# How fast: one run of `make bench`\n\n" + "\n".join(said) + "\n")
+        RESULTS.write_text("\n".join(["# One run of `make bench`", "", *said, ""]))
     return 0
+
+
+def _size(name: str, options: argparse.Namespace) -> Size:
+    recipients, connections = (_QUICK if options.quick else _FULL)[name]
+    return Size(
+        recipients=options.recipients or recipients,
+        connections=options.connections or connections,
+        rounds=options.rounds or (1 if options.quick else 3),
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("scenarios", nargs="*", choices=[*SCENARIOS, []], metavar="|".join(SCENARIOS))
-    parser.add_argument("--rounds", type=int, default=3, help="of ours and the reference in turn (3)")
-    parser.add_argument("--recipients", type=int, help="of a batch (20,000; distant: 5,000)")
-    parser.add_argument("--connections", type=int, help="to the relay (100; distant: 50)")
+    parser.add_argument(
+        "scenarios", nargs="*", type=_scenario, help=f"{', '.join(SCENARIOS)}; all unless given"
+    )
+    parser.add_argument("--rounds", type=_positive, help="of ours and the reference in turn (3)")
+    parser.add_argument("--recipients", type=_positive, help="of a batch (20,000; distant: 5,000)")
+    parser.add_argument("--connections", type=_positive, help="to the relay (100; distant: 50)")
     parser.add_argument("--quick", action="store_true", help="one small round: does it run?")
-    parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name} beside this program")
+    parser.add_argument("--save", action="store_true", help=f"write benchmarks/{RESULTS.name}")
     return parser
+
+
+def _scenario(text: str) -> str:
+    if text not in SCENARIOS:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(SCENARIOS)}")
+    return text
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1")
+    return int(text)
 
 
 if __name__ == "__main__":

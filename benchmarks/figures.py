@@ -51,28 +51,38 @@ def ratios(reference: Sequence[float], seconds: Sequence[float]) -> Spread:
     return spread([theirs / ours for theirs, ours in zip(reference, seconds, strict=True)])
 
 
-def table(measured: Measured) -> str:
-    """As text for a terminal, which is Markdown too."""
+def table(measured: Measured, *, goals: bool) -> str:
+    """As text for a terminal, which is Markdown too. `goals`: measured at the size for which they are set."""
     reference, *others = measured.ways
-    rows = [("", "emails/s", f"to the {reference.name}", "goal"), ("", "", "", "")]
-    rows.append((reference.name, rates(measured.recipients, reference.seconds).show(",.0f"), "1", ""))
+    head = ("", "emails/s", f"to the {reference.name}", "goal")
+    rows = [(reference.name, _rates(measured, reference), "1", "")]
     for way in others:
         ratio = ratios(reference.seconds, way.seconds)
-        goal = f"{way.goal}: {'reached' if ratio.median >= way.goal else 'missed'}" if way.goal else ""
-        rows.append((way.name, rates(measured.recipients, way.seconds).show(",.0f"), ratio.show(".2f"), goal))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        " | ".join(
-            cell.ljust(width) if row[1] else "-" * width for cell, width in zip(row, widths, strict=True)
-        )
-        for row in rows
-    ]
+        goal = _goal(way.goal, ratio) if goals else ""
+        rows.append((way.name, _rates(measured, way), ratio.show(".2f"), goal))
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    rule = tuple("-" * width for width in widths)
     return "\n".join(
         [
             f"## {measured.title}",
             "",
-            *(f"| {line} |" for line in lines),
+            *(_line(row, widths) for row in (head, rule, *rows)),
             "",
             *(f"- {note}" for note in measured.notes),
         ]
     )
+
+
+def _rates(measured: Measured, way: Way) -> str:
+    return rates(measured.recipients, way.seconds).show(",.0f")
+
+
+def _goal(goal: float | None, ratio: Spread) -> str:
+    if goal is None:
+        return ""
+    return f"≥ {goal}: {'reached' if ratio.median >= goal else 'missed'}"
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+    return f"| {' | '.join(padded)} |"

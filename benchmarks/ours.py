@@ -6,7 +6,6 @@ import asyncio
 import re
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from batchmail.lists.take_snapshot import take_snapshot
 from batchmail.message.source import read_message, save_message
 from batchmail.settings import read_settings
 from batchmail.store import Store
+from benchmarks.answers import ask
 from benchmarks.mailing import Mailing
 from benchmarks.processes import CHECKOUT, BenchmarkError, cpu_seconds, peak_megabytes, started
 
@@ -96,17 +96,12 @@ class Place(NamedTuple):
         )
 
     def _heartbeats(self) -> int:
-        with urllib.request.urlopen(self.metrics, timeout=10) as answer:
-            return int(sum(map(float, _HEARTBEATS.findall(answer.read().decode()))))
+        return int(sum(map(float, _HEARTBEATS.findall(ask(self.metrics)))))
 
 
 @contextmanager
 def place(folder: Path, relay: int) -> Iterator[Place]:
-    """The embedded server and one worker that mails through the relay's port.
-
-    A first small batch is mailed before anything is measured: a worker serves for long, and loads its code
-    once.
-    """
+    """The embedded server and one worker that mails through the relay's port, as its user runs it."""
     state, store = folder / "state", Store(folder / "store")
     cli = read_settings().batch_temporal_cli
     with DevServer(state, lambda text: print(text, flush=True), cli=cli, usual=any_free()) as server:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -116,18 +117,18 @@ def end(process: subprocess.Popen[bytes] | subprocess.Popen[str], first: signal.
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time that a process has used so far; 0 where the system has no /proc."""
+    """CPU time that a process has used so far; NaN where the system has no /proc."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return 0.0
+        return math.nan
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def peak_megabytes(pid: int) -> float:
-    """The most memory that a process has held; 0 where the system has no /proc."""
+    """The most memory that a process has held; NaN where the system has no /proc."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
-        return 0.0
-    return next((int(line.split()[1]) / 1024 for line in status.splitlines() if "VmHWM" in line), 0.0)
+        return math.nan
+    return next((int(line.split()[1]) / 1024 for line in status.splitlines() if "VmHWM" in line), math.nan)

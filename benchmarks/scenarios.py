@@ -1,10 +1,12 @@
-"""The three scenarios. In each, ours and the bare loop mail through the same smtp-sink, in turn.
+"""The three scenarios. In each, a bare loop and ours mail through the same smtp-sink, in turn.
 
-Whatever is measured, everybody must have been accepted exactly once: by the result and by the sink's count.
+Whatever is measured, everybody must have been accepted exactly once: by what each says itself, and by the
+sink's count.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +17,7 @@ from benchmarks.bare import BareRun, bare
 from benchmarks.command import command
 from benchmarks.figures import Measured, Way
 from benchmarks.mailing import Mailing, mailing
-from benchmarks.ours import OurRun, place
+from benchmarks.ours import OurRun, Place, place
 from benchmarks.processes import BenchmarkError, cpu_seconds
 from benchmarks.relays import Sink, sink, slow_line
 
@@ -34,131 +36,156 @@ class Size(NamedTuple):
     rounds: int
 
 
-class Counted:
-    """A sink whose count is checked after each mailing, and its CPU time."""
+class Reference:
+    """The bare loop, through a sink that counts every mailing. `port` leads to the sink, near or slowly."""
 
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self.cpu: list[float] = []
+    def __init__(self, folder: Path, sink: Sink, port: int, mails: Mailing, size: Size) -> None:
+        self._folder, self._sink, self._port, self._mails, self._size = folder, sink, port, mails, size
+        self.runs: list[BareRun] = []
+        self.sink_cpu: list[float] = []
+
+    @property
+    def way(self) -> Way:
+        """Its seconds."""
+        return Way("bare loop", [run.seconds for run in self.runs])
+
+    def mail(self) -> None:
+        """Run it once more."""
+        size = self._size
+        with self.counting(size.recipients) as sink_cpu:
+            self.runs.append(
+                bare(
+                    self._folder,
+                    self._port,
+                    recipients=size.recipients,
+                    connections=size.connections,
+                    octets=self._mails.octets,
+                )
+            )
+        self.sink_cpu += sink_cpu
 
     @contextmanager
-    def takes(self, recipients: int) -> Iterator[None]:
-        """Exactly so many mails arrive within."""
-        before, cpu = self._sink.accepted(), cpu_seconds(self._sink.pid)
-        yield
-        self.cpu.append(cpu_seconds(self._sink.pid) - cpu)
-        accepted = self._sink.accepted() - before
+    def counting(self, recipients: int) -> Iterator[list[float]]:
+        """Exactly so many mails arrive within; the list then has the sink's CPU seconds."""
+        accepted, cpu = self._sink.accepted(), cpu_seconds(self._sink.pid)
+        used: list[float] = []
+        yield used
+        used.append(cpu_seconds(self._sink.pid) - cpu)
+        accepted = self._sink.accepted() - accepted
         if accepted != recipients:
             raise BenchmarkError(f"the sink has accepted {accepted:,} mails for {recipients:,} recipients")
 
 
 def local(folder: Path, size: Size) -> Measured:
     """A batch through a relay on this machine."""
-    with sink(folder) as relay:
-        return _batches(folder, size, relay, relay.port, title="a relay on this machine", goal=1.8)
+    mails = mailing(folder, size.recipients)
+    with sink(folder) as relay, place(folder, relay.port) as ours:
+        reference = Reference(folder, relay, relay.port, mails, size)
+        return _batches("A relay on this machine", reference, ours, mails, size, goal=1.8)
 
 
 def distant(folder: Path, size: Size) -> Measured:
     """A batch through a relay one network away."""
-    with sink(folder) as relay, slow_line(folder, relay.port, EACH_WAY) as port:
-        title = f"a relay {2 * EACH_WAY} ms away"
-        return _batches(folder, size, relay, port, title=title, goal=1.6)
+    mails = mailing(folder, size.recipients)
+    with sink(folder) as relay, slow_line(folder, relay.port, EACH_WAY) as port, place(folder, port) as ours:
+        reference = Reference(folder, relay, port, mails, size)
+        return _batches(f"A relay {2 * EACH_WAY} ms away", reference, ours, mails, size, goal=1.6)
 
 
 def whole_command(folder: Path, size: Size) -> Measured:
     """starter.py --dev from nothing, list and report included, less one of 20 recipients."""
     mails, few = mailing(folder, size.recipients), mailing(folder, FEW)
-    bare_runs: list[BareRun] = []
-    all_of_it: list[float] = []
-    small: list[float] = []
+    whole: list[float] = []
+    least: list[float] = []
     with sink(folder) as relay:
-        counted = Counted(relay)
+        reference = Reference(folder, relay, relay.port, mails, size)
+
+        def timed(batch: Mailing, name: str) -> float:
+            with reference.counting(batch.recipients):
+                return command(folder / name, relay.port, batch, size.connections)
+
         for number in range(size.rounds):
-            bare_runs.append(_bare(folder, relay.port, counted, mails, size))
-            for batch, times in ((few, small), (mails, all_of_it)):
-                with counted.takes(batch.recipients):
-                    times.append(
-                        command(
-                            folder / f"command-{number}-{batch.recipients}",
-                            relay.port,
-                            batch,
-                            size.connections,
-                        )
-                    )
-    less = [whole - base for whole, base in zip(all_of_it, small, strict=True)]
+            _say(f"the whole command, round {number + 1} of {size.rounds}")
+            reference.mail()
+            least.append(timed(few, f"few-{number}"))
+            whole.append(timed(mails, f"whole-{number}"))
     return Measured(
-        title=_title("the whole command, a relay on this machine", mails, size),
+        title=_title("The whole command, a relay on this machine", mails, size),
         recipients=size.recipients,
         ways=(
-            Way("bare loop", [run.seconds for run in bare_runs]),
-            Way(f"command less one of {FEW} recipients", less, goal=1.4),
-            Way("command", all_of_it),
+            reference.way,
+            Way(
+                f"starter.py --dev, less one of {FEW} recipients",
+                [seconds - base for seconds, base in zip(whole, least, strict=True)],
+                goal=1.4,
+            ),
+            Way("starter.py --dev, from nothing to its end", whole),
         ),
-        notes=(f"seconds: command {median(all_of_it):.2f}, of {FEW} recipients {median(small):.2f}",),
+        notes=(f"seconds: {median(whole):.2f}, of {FEW} recipients {median(least):.2f}",),
     )
 
 
-def _batches(folder: Path, size: Size, relay: Sink, port: int, *, title: str, goal: float) -> Measured:
-    mails, few = mailing(folder, size.recipients), mailing(folder, FEW)
-    counted = Counted(relay)
-    bare_runs: list[BareRun] = []
+def _batches(
+    what: str, reference: Reference, ours: Place, mails: Mailing, size: Size, *, goal: float
+) -> Measured:
     runs: list[OurRun] = []
-    with place(folder, port) as ours:
-        # A worker serves for long, and loads its code once.
-        ours.mail(few, size.connections, "warm-up")
-        for number in range(size.rounds):
-            bare_runs.append(_bare(folder, port, counted, mails, size))
-            with counted.takes(mails.recipients):
-                runs.append(ours.mail(mails, size.connections, f"round-{number}"))
-        peak = ours.peak_megabytes()
+    sink_cpu: list[float] = []
+    # A worker serves for long, and loads its code once.
+    ours.mail(mailing(mails.list.parent, FEW), size.connections, "warm-up")
+    for number in range(size.rounds):
+        _say(f"{what.lower()}, round {number + 1} of {size.rounds}")
+        reference.mail()
+        with reference.counting(size.recipients) as used:
+            runs.append(ours.mail(mails, size.connections, f"round-{number}"))
+        sink_cpu += used
     return Measured(
-        title=_title(title, mails, size),
+        title=_title(what, mails, size),
         recipients=size.recipients,
         ways=(
-            Way("bare loop", [run.seconds for run in bare_runs]),
+            reference.way,
             Way("mailing: workflow's start to last recipient", [run.mailing for run in runs], goal=goal),
-            Way("whole workflow: start to result", [run.whole for run in runs]),
+            Way("workflow: start to result, with report", [run.whole for run in runs]),
         ),
-        notes=_notes(mails, bare_runs, runs, counted, peak),
+        notes=(
+            *_notes(reference, runs, sink_cpu, size),
+            f"worker's peak memory: {ours.peak_megabytes():,.0f} MB",
+        ),
     )
 
 
 def _notes(
-    mails: Mailing, bare_runs: Sequence[BareRun], runs: Sequence[OurRun], counted: Counted, peak: float
+    reference: Reference, runs: Sequence[OurRun], sink_cpu: Sequence[float], size: Size
 ) -> tuple[str, ...]:
     def middle(what: Callable[[OurRun], float]) -> float:
         return median(map(what, runs))
+
+    def a_mail(seconds: float) -> str:
+        return f"{seconds / size.recipients * 1e6:,.0f} µs"
 
     heartbeats = middle(lambda run: run.heartbeats)
     return (
         f"history: {middle(lambda run: run.events):,.0f} events, "
         f"{middle(lambda run: run.history_bytes):,.0f} bytes",
-        f"heartbeats: {heartbeats:,.0f}, {heartbeats / middle(lambda run: run.mailing):,.0f} a second, "
-        f"{mails.recipients / max(heartbeats, 1):,.0f} recipients each",
-        f"CPU seconds: worker {middle(lambda run: run.worker_cpu):.2f}, "
-        f"server {middle(lambda run: run.server_cpu):.2f}, sink {median(counted.cpu[1::2]):.2f}; "
-        f"bare loop {median(run.cpu for run in bare_runs):.2f}, its sink {median(counted.cpu[::2]):.2f}",
-        f"worker's peak memory: {peak:,.0f} MB",
-        f"round trip to the relay: {1000 * median(run.round_trip for run in bare_runs):.1f} ms",
+        f"heartbeats: {heartbeats:,.0f}, {middle(lambda run: run.heartbeats / run.mailing):,.0f} a second, "
+        f"{size.recipients / max(heartbeats, 1):,.0f} recipients each",
+        f"CPU a mail: worker {a_mail(middle(lambda run: run.worker_cpu))}, "
+        f"server {a_mail(middle(lambda run: run.server_cpu))}, sink {a_mail(median(sink_cpu))}; "
+        f"bare loop {a_mail(median(run.cpu for run in reference.runs))}, "
+        f"its sink {a_mail(median(reference.sink_cpu))}",
+        f"round trip to the relay: {1000 * median(run.round_trip for run in reference.runs):.2f} ms",
     )
-
-
-def _bare(folder: Path, port: int, counted: Counted, mails: Mailing, size: Size) -> BareRun:
-    with counted.takes(mails.recipients):
-        return bare(
-            folder,
-            port,
-            recipients=mails.recipients,
-            connections=size.connections,
-            octets=mails.octets,
-        )
 
 
 def _title(what: str, mails: Mailing, size: Size) -> str:
+    rounds = f"{size.rounds} round{'s' if size.rounds > 1 else ''}"
     return (
         f"{what}: {mails.recipients:,} recipients, {mails.octets:,} octets each, "
-        f"{size.connections} connections, {size.rounds} rounds"
+        f"{size.connections} connections, {rounds}"
     )
+
+
+def _say(text: str) -> None:
+    print(f"{text} …", file=sys.stderr, flush=True)
 
 
 SCENARIOS: dict[str, Callable[[Path, Size], Measured]] = {
