@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Protocol
@@ -48,10 +49,9 @@ class BatchMails:
         )
 
     def _now(self) -> str:
-        now = datetime.now(UTC)
-        second = int(now.timestamp())
+        second = int(time.time())
         if second != self._date_of:
-            self._date, self._date_of = rfc5322_date(now), second
+            self._date, self._date_of = rfc5322_date(datetime.fromtimestamp(second, UTC)), second
         return self._date
 
 

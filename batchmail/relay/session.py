@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from functools import lru_cache
 from math import inf
 from typing import NamedTuple, Protocol
 
@@ -399,7 +400,7 @@ class Session(asyncio.Protocol):
 
     def _mail(self, envelope: Envelope) -> bytes:
         offers = self._offers
-        line = b"MAIL FROM:" + _path(envelope.sender, envelope.utf8)
+        line = b"MAIL FROM:" + _reverse_path(envelope.sender, envelope.utf8)
         if offers.size:
             line += b" SIZE=%d" % envelope.size
         if offers.eight_bit:
@@ -407,6 +408,12 @@ class Session(asyncio.Protocol):
         if envelope.utf8:
             line += b" SMTPUTF8"
         return line + b"\r\n"
+
+
+@lru_cache(maxsize=64)
+def _reverse_path(address: str, utf8: bool) -> bytes:
+    """A batch has one sender."""
+    return _path(address, utf8)
 
 
 def _path(address: str, utf8: bool) -> bytes:
