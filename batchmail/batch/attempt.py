@@ -112,8 +112,8 @@ class Attempt:
         return self._lease if self._lease_end is None else self._lease_end - now
 
     def heartbeat(self, now: float, waiting: str = "") -> LedgerRecord | None:
-        """The details of the next heartbeat, or None where there must not be another."""
-        if self.phase in (Phase.FAILING, Phase.DEAD) or not self.has_lease(now):
+        """The details of the next heartbeat, or None where there must not be another (now)."""
+        if self.beating or self.phase is Phase.FAILING or not self.has_lease(now):
             return None
         self._asked, self._unsent = self._unsent, []
         self._asked_at = now
@@ -230,8 +230,11 @@ class Attempt:
         return intent
 
     def may_send_body(self, intent: Intent, now: float) -> bool:
-        """Whether this intent's body may leave at this very instant; if so, it is taken as gone out."""
-        if not (intent.acknowledged and intent.open and self.has_lease(now)):
+        """Whether this intent's body may leave at this very instant; if so, it is taken as gone out.
+
+        Once only: one acknowledgement allows one transaction.
+        """
+        if not intent.acknowledged or not intent.open or intent.body_out or not self.has_lease(now):
             return False
         intent.body_out = True
         return True
@@ -404,18 +407,17 @@ class Attempt:
 def streak(refusals: dict[Cause, int]) -> Cause | None:
     """The cause that is the relay's fault, if the first answers of a slice were all one and the same refusal.
 
-    Nobody has been accepted yet (the caller's knowledge). Refusals about an address or a mailbox (x.1.x,
-    x.2.x) or about the message's size are never the relay's. Postfix and others report refusals of sender and
-    login at RCPT.
+    Nobody has been accepted yet (the caller's knowledge). Lost connections (code 0) are no answers. Refusals
+    about an address or a mailbox (x.1.x, x.2.x) or about the message's size are never the relay's. Postfix
+    and others report refusals of sender and login at RCPT.
     """
-    if len(refusals) != 1:
+    answers = [cause for cause in refusals if cause.code]
+    if len(answers) != 1 or refusals[answers[0]] < STREAK:
         return None
-    (cause, count), *_ = refusals.items()
-    said_by_the_relay = cause.code != 0 and cause.stage is not Stage.FILL
+    cause = answers[0]
     about_the_recipient = cause.enhanced[1:4] in (".1.", ".2.")
     about_the_message = cause.code == 552 or cause.enhanced[1:] == ".3.4"
-    elsewhere = about_the_recipient or about_the_message
-    return cause if count >= STREAK and said_by_the_relay and not elsewhere else None
+    return None if about_the_recipient or about_the_message else cause
 
 
 _UNSETTLED = (

@@ -49,7 +49,7 @@ class LedgerRecord(BaseModel):
     first: int
     """The snapshot's row (from 1) that the first byte stands for."""
     states: str
-    """One byte a row, compressed (zlib), as base85."""
+    """One byte a row, compressed (zlib), as base64."""
     causes: tuple[tuple[Outcome, Stage, int, str], ...] = ()
     nonces: tuple[str, ...] = ()
     accepted: bool = False
@@ -87,7 +87,7 @@ class Ledger:
     @classmethod
     def read(cls, record: LedgerRecord) -> Ledger:
         """The ledger that `record` was written from."""
-        ledger = cls(record.first, zlib.decompress(base64.b85decode(record.states)))
+        ledger = cls(record.first, zlib.decompress(base64.b64decode(record.states)))
         for outcome, stage, code, enhanced in record.causes:
             ledger._place(outcome, Cause(stage, code, enhanced))
         ledger.nonces = list(record.nonces)
@@ -100,7 +100,7 @@ class Ledger:
         return LedgerRecord.model_construct(
             v=VERSION,
             first=self.first,
-            states=base64.b85encode(zlib.compress(self.states, 1)).decode(),
+            states=base64.b64encode(zlib.compress(self.states, 1)).decode(),
             causes=tuple((outcome, *cause) for outcome, cause in self.legend),
             nonces=tuple(self.nonces),
             accepted=self.accepted,
@@ -175,6 +175,7 @@ class Ledger:
 
     def pend(self, row: int) -> None:
         """The row is to be mailed, as if it had not been named; the mark stays."""
+        self.resent -= self.states[row] == NAMED_MARKED
         self.states[row] = PENDING_MARKED if self.is_marked(row) else PENDING
 
     def name(self, row: int) -> None:
@@ -212,13 +213,15 @@ class Ledger:
     def adopt(self, record: LedgerRecord, *, marked: bool) -> None:
         """Take what an outcome file says of rows that are still open here.
 
-        `marked`: they are in doubt all the same.
+        `marked`: they are in doubt all the same. A mark is taken for settled rows too: of two files that
+        speak of one row, the doubtful one is believed.
         """
         said = Ledger.read(record)
         for row, outcome, cause, in_doubt in said.settled():
             here = row + said.first - self.first
-            if 0 <= here < len(self) and self.states[here] in _OPEN:
-                self.settle(here, outcome, cause)
+            if 0 <= here < len(self):
+                if self.states[here] in _OPEN:
+                    self.settle(here, outcome, cause)
                 if marked or in_doubt:
                     self.mark(here)
 
