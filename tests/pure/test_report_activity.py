@@ -113,7 +113,7 @@ async def test_a_missing_outcome_file_is_waited_for_and_nothing_is_written(tmp_p
         (b'{"v": 1, "first": 1, "states": "\xc3\xa4"}', "cannot be unpacked"),
         (
             b'{"v": 1, "first": 1, "states": "%s"}'.replace(
-                b"%s", base64.b85encode(zlib.compress(b"SSS")[:-3])
+                b"%s", base64.b64encode(zlib.compress(b"SSS")[:-3])
             ),
             "cannot be unpacked",
         ),
@@ -125,7 +125,7 @@ async def test_a_damaged_outcome_file_is_named_and_nothing_is_written(
     tmp_path: Path, content: bytes, what: str
 ) -> None:
     batch = await _batch(tmp_path)
-    content = content.replace(b"%s", base64.b85encode(zlib.compress(b"SSS")))
+    content = content.replace(b"%s", base64.b64encode(zlib.compress(b"SSS")))
     await batch.store.put(batch.files[0], content)
     with pytest.raises(StoreError, match=what) as caught:
         await batch.report()
