@@ -100,7 +100,7 @@ class Ledger:
         return LedgerRecord.model_construct(
             v=VERSION,
             first=self.first,
-            states=base64.b64encode(zlib.compress(self.states, 1)).decode(),
+            states=base64.b64encode(_packed(self.states)).decode(),
             causes=tuple((outcome, *cause) for outcome, cause in self.legend),
             nonces=tuple(self.nonces),
             accepted=self.accepted,
@@ -288,6 +288,13 @@ class Ledger:
 _OPEN = (PENDING, PENDING_MARKED, NAMED, NAMED_MARKED, DEFERRED, DEFERRED_MARKED)
 _MARKS = (PENDING_MARKED, NAMED_MARKED, SENT_MARKED, DEFERRED_MARKED, UNKNOWN)
 _DUE = bytes.maketrans(bytes([DEFERRED, DEFERRED_MARKED]), bytes([PENDING, PENDING_MARKED]))
+
+
+def _packed(states: bytes | bytearray) -> bytes:
+    """`states` compressed. They are runs and noise: run lengths and Huffman codes alone come out smaller by a
+    fifth to a third than zlib's level 1, and as quick."""
+    packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
+    return packer.compress(states) + packer.flush()
 
 
 def _only(kept: Iterable[int]) -> bytearray:
