@@ -38,7 +38,7 @@ class BatchOptions(BaseModel):
     in_doubt: InDoubt = InDoubt.RESEND
     slice_size: int | None = Field(default=None, ge=1, le=20_000)
     """Recipients a slice; None lets the program decide (batchmail.batch.slices)."""
-    retry_delays: tuple[timedelta, ...] = DEFAULT_RETRY_DELAYS
+    retry_delays: tuple[Seconds, ...] = DEFAULT_RETRY_DELAYS
     """How long a deferred recipient waits before each further try; after the last it is `expired`."""
     heartbeat_timeout: Seconds = timedelta(seconds=10)
     """How long a worker may be silent before its slices go on elsewhere; also the length of its lease."""
