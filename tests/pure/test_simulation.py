@@ -31,6 +31,11 @@ def test_no_life_of_a_slice_breaks_a_promise() -> None:
     live_on(LIVES)
 
 
+def test_no_streak_of_refusals_breaks_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("batchmail.batch.attempt.STREAK", 2)
+    live_on(LIVES // 4)
+
+
 def test_the_same_seed_is_the_same_life() -> None:
     one, other = World(7), World(7)
     one.run()
