@@ -24,7 +24,7 @@ from batchmail.engine.dev_server import DevServer
 from batchmail.engine.ports import any_free
 from batchmail.settings import Settings
 from tests.program.bench import CHECKOUT, Bench, Handle
-from tests.program.test_batch_deaths import waiting as waits
+from tests.program.bench import waiting as waits
 from tests.relays import Behaviour, Fault, RelayProcess
 
 HERE = Path(__file__).parent

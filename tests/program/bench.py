@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from temporalio.client import Client, WorkflowHandle
 
 from batchmail.batch.options import BatchOptions, BatchRequest
+from batchmail.batch.progress import Progress
 from batchmail.batch.result import BatchResult
 from batchmail.lists.take_snapshot import take_snapshot
 from batchmail.message.source import read_message, save_message
@@ -182,6 +183,16 @@ class Bench:
         """End every worker."""
         for worker in self._workers:
             worker.stop()
+
+
+async def waiting(handle: Handle) -> Progress:
+    """The batch's progress, once it says that it waits for something."""
+    async with asyncio.timeout(60):
+        while True:
+            progress: Progress = await handle.query("progress", result_type=Progress)
+            if progress.waiting:
+                return progress
+            await asyncio.sleep(0.1)
 
 
 def address(number: int) -> str:

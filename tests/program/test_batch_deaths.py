@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from typing import Any
 
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 
-from batchmail.batch.progress import Progress
 from batchmail.batch.result import Status
-from tests.program.bench import Bench, Handle
+from tests.program.bench import Bench, Handle, waiting
 
 CONNECTIONS = 5
 """Of the one slice in these tests: so many may be in doubt for each worker that dies."""
 
 RECIPIENTS = 200
-ONE_SLICE = {"connections": CONNECTIONS, "slice_size": RECIPIENTS}
+ONE_SLICE: dict[str, Any] = {"connections": CONNECTIONS, "slice_size": RECIPIENTS}
 
 
 @pytest.mark.parametrize("in_doubt", ["resend", "hold"])
@@ -184,16 +184,6 @@ async def test_a_terminated_batch_started_again_goes_on_and_says_who_is_in_doubt
 
 
 # How it is done
-
-
-async def waiting(handle: Handle) -> Progress:
-    """The batch's progress, once it says that it waits for something."""
-    async with asyncio.timeout(60):
-        while True:
-            progress = await handle.query("progress", result_type=Progress)
-            if progress.waiting:
-                return progress
-            await asyncio.sleep(0.1)
 
 
 async def attempt_reached(handle: Handle, attempt: int) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 
 import pytest
 
 from batchmail.batch.progress import Progress
-from tests.program.bench import Bench, Handle, Row
+from tests.program.bench import Bench, Row, waiting
 from tests.relays import Behaviour, Fault
 
 SOON = (timedelta(seconds=0.2), timedelta(seconds=0.2))
@@ -98,7 +97,7 @@ async def test_a_relay_that_refuses_the_sender_fails_nobody(bench: Bench, fault:
     bench.relay.behave(Behaviour(faults=(fault,)))
     await bench.worker()
     handle = await bench.start(200, connections=5, slice_size=200)
-    progress = await _waiting(handle)
+    progress = await waiting(handle)
     assert said in progress.waiting[0].what
     assert "@" not in progress.waiting[0].what
     bench.relay.behave(Behaviour())
@@ -124,12 +123,3 @@ async def test_a_relay_that_closes_after_some_messages_costs_nobody(bench: Bench
     assert result.sent == 300
     rows = bench.assert_the_promise(result)
     assert {row.in_doubt for row in rows} == {"no"}
-
-
-async def _waiting(handle: Handle) -> Progress:
-    async with asyncio.timeout(60):
-        while True:
-            progress = await handle.query("progress", result_type=Progress)
-            if progress.waiting:
-                return progress
-            await asyncio.sleep(0.1)
