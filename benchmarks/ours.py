@@ -26,6 +26,7 @@ from benchmarks.mailing import Mailing
 from benchmarks.processes import CHECKOUT, BenchmarkError, cpu_seconds, peak_megabytes, started
 
 LONGEST_BATCH = 600.0  # seconds
+PUBLISHED_EVERY = 1.5  # seconds, with some to spare
 _QUEUE = "benchmark"
 _HEARTBEATS = re.compile(
     r'^service_requests\{[^}]*operation="RecordActivityTaskHeartbeat",service_name="frontend"[^}]*\} (\S+)$',
@@ -37,16 +38,16 @@ class OurRun(NamedTuple):
     """What one batch came to.
 
     `mailing`: seconds from the workflow's start to the last recipient settled. `whole`: from the call that
-    starts the workflow to its result, report included. `heartbeats` as the server counts them.
+    starts the workflow to its result, report included. `heartbeats`: as the server counts them.
     """
 
     mailing: float
     whole: float
     events: int
     history_bytes: int
-    heartbeats: int
     worker_cpu: float
     server_cpu: float
+    heartbeats: int = 0
 
 
 class Place(NamedTuple):
@@ -63,8 +64,17 @@ class Place(NamedTuple):
         return peak_megabytes(self.worker)
 
     def mail(self, mailing: Mailing, connections: int, name: str) -> OurRun:
-        """Mail a batch. Raises BenchmarkError unless everybody was mailed exactly once."""
-        return asyncio.run(asyncio.wait_for(self._mail(mailing, connections, name), LONGEST_BATCH))
+        """Mail a batch. Raises BenchmarkError unless everybody was mailed exactly once, and each only after
+        a heartbeat that named them: one acknowledgement allows one transaction a connection."""
+        before = self._heartbeats()
+        run = asyncio.run(asyncio.wait_for(self._mail(mailing, connections, name), LONGEST_BATCH))
+        run = run._replace(heartbeats=self._heartbeats() - before)
+        if run.heartbeats * connections < mailing.recipients:
+            raise BenchmarkError(
+                f"{run.heartbeats:,} heartbeats cannot have allowed {mailing.recipients:,} mails "
+                f"over {connections} connections"
+            )
+        return run
 
     async def _mail(self, mailing: Mailing, connections: int, name: str) -> OurRun:
         scan = await take_snapshot(self.store, mailing.list)
@@ -74,7 +84,7 @@ class Place(NamedTuple):
             snapshot=scan.snapshot.id, message=message.id, options=BatchOptions(connections=connections)
         )
         client = await connect(address=self.address)
-        beats, worker, server = self._heartbeats(), cpu_seconds(self.worker), cpu_seconds(self.server)
+        worker, server = cpu_seconds(self.worker), cpu_seconds(self.server)
         start = time.perf_counter()
         handle = await client.start_workflow(
             "BatchEmailWorkflow", request, id=name, task_queue=_QUEUE, result_type=BatchResult
@@ -90,12 +100,19 @@ class Place(NamedTuple):
             whole=whole,
             events=found.history_length,
             history_bytes=found.raw_description.workflow_execution_info.history_size_bytes,
-            heartbeats=self._heartbeats() - beats,
             worker_cpu=worker,
             server_cpu=server,
         )
 
     def _heartbeats(self) -> int:
+        """How many the server has counted; it publishes its counts about once a second."""
+        earlier, found = -1, self._published()
+        while found != earlier:
+            time.sleep(PUBLISHED_EVERY)
+            earlier, found = found, self._published()
+        return found
+
+    def _published(self) -> int:
         return int(sum(map(float, _HEARTBEATS.findall(ask(self.metrics)))))
 
 
