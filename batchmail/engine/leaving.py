@@ -12,8 +12,8 @@ def leave(code: int) -> NoReturn:
     """End this process with `code`, now, all being said.
 
     A thread of the SDK may still be at the end of a connection attempt. It enters Python whenever it likes:
-    into an interpreter that is being taken down it panics and prints a stack trace of its own, or the two wait
-    for each other for ever. So the interpreter is not taken down; nothing that stands in `atexit` runs.
+    into an interpreter that is being taken down it panics and prints a stack trace of its own, or both wait
+    for ever. So the interpreter is not taken down; nothing that stands in `atexit` runs.
     """
     logging.shutdown()
     sys.stdout.flush()

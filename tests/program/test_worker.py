@@ -130,7 +130,11 @@ async def test_sigint_ends_a_busy_worker_in_order(bench: Bench) -> None:
 async def test_the_log_is_a_line_an_event_and_names_nobody(bench: Bench) -> None:
     victim = await bench.worker(arm="body_sent:5=kill")
     handle = await bench.start(
-        20, retry_delays=(timedelta(seconds=0.2),), connections=3, admins=("admin@example.com",)
+        20,
+        connections=3,
+        slice_size=20,
+        retry_delays=(timedelta(seconds=0.2),),
+        admins=("admin@example.com",),
     )
     assert await victim.ended() == -signal.SIGKILL
     worker = await bench.worker()
