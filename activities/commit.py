@@ -28,6 +28,9 @@ from batchmail.batch.attempt import Answer, Attempt, Intent, Phase
 LONGEST_CALL = 5.0
 """Seconds; an answer that takes longer is unclear."""
 
+FILLING = 0.004
+"""Seconds that a heartbeat waits for further recipients at most."""
+
 LARGE_LEDGER = 7_000
 """Octets of details; a ledger that grows beyond hands back, since all of a batch's must fit its state."""
 
@@ -38,7 +41,7 @@ class Commit:
     """The heartbeats of one attempt.
 
     `allowed` is told the intents that an answer acknowledged, `withdrawn` those that are given up; `waiting`
-    says what the slice waits for. `pause`: seconds before a heartbeat that let it fill.
+    says what the slice waits for.
     """
 
     def __init__(
@@ -50,7 +53,6 @@ class Commit:
         allowed: Callable[[list[Intent]], None],
         withdrawn: Callable[[list[Intent]], None],
         waiting: Callable[[], str],
-        pause: float,
     ) -> None:
         self._client = client
         self._request = RecordActivityTaskHeartbeatRequest(
@@ -60,17 +62,23 @@ class Commit:
         self._allowed = allowed
         self._withdrawn = withdrawn
         self._waiting = waiting
-        self._pause = pause
         self._news = asyncio.Event()
+        self._filling = False
         self._step = asyncio.Event()
+        self._awaited: Callable[[], bool] = _always
         self._over = False
         self._large_ledger = 0
         self.heartbeats = 0
 
     def changed(self) -> None:
-        """The attempt may have something new to tell."""
-        self._news.set()
-        self._step.set()
+        """The attempt may have something new to tell.
+
+        Called for every recipient: nobody is woken who would only sleep on.
+        """
+        if not (self._filling and self._attempt.may_name_more):
+            self._news.set()
+        if self._awaited():
+            self._step.set()
 
     def end(self) -> None:
         """No heartbeat after the one on its way."""
@@ -79,14 +87,14 @@ class Commit:
 
     async def until(self, reached: Callable[[], bool]) -> None:
         """Wait until `reached`, which is asked after every change; or until the attempt is dead."""
+        self._awaited = reached
         while not reached() and self._attempt.phase is not Phase.DEAD:
             self._step.clear()
-            if reached():
-                return
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, self._attempt.lease_left(lease_now()))):
                     await self._step.wait()
             self._attempt.has_lease(lease_now())
+        self._awaited = _always
 
     async def keep_up(self) -> None:
         """Send heartbeats until the end: at once where there is news, else in time for the lease."""
@@ -101,12 +109,21 @@ class Commit:
                     async with asyncio.timeout_at(due):
                         await self._news.wait()
                 continue
-            if self._pause and attempt.phase is Phase.MAILING:
-                await asyncio.sleep(self._pause)
+            await self._fill()
             due = loop.time() + rest
             if self._over or not await self._beat():
                 break
         self._step.set()
+
+    async def _fill(self) -> None:
+        """Wait a little, while further recipients may still join the heartbeat: a fuller one is speed."""
+        if self._attempt.may_name_more:
+            self._news.clear()
+            self._filling = True
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FILLING):
+                    await self._news.wait()
+            self._filling = False
 
     async def _beat(self) -> bool:
         """One heartbeat and its answer; False where there must not be another."""
@@ -137,6 +154,10 @@ class Commit:
         if events.armed:
             events.happened("heartbeat_answered")
         return _answer(response)
+
+
+def _always() -> bool:
+    return True
 
 
 def _answer(response: RecordActivityTaskHeartbeatResponse) -> Answer:

@@ -53,10 +53,6 @@ LONGEST_ATTEMPT = 600.0
 CONTROL_EVERY = 1.0
 """Seconds between two questions to the batch."""
 
-MANY_CONNECTIONS = 50
-PAUSE = 0.002
-"""Seconds before a heartbeat of a slice with many connections: a fuller heartbeat is speed."""
-
 GRACE_FOR_THE_RELAY = 0.75
 """The part of a worker's grace in which the relay may still answer."""
 
@@ -109,7 +105,6 @@ class SliceRun:
             allowed=self._allowed,
             withdrawn=self._withdrawn,
             waiting=lambda: waiting.what if (waiting := self.waiting) else "",
-            pause=PAUSE if part.connections >= MANY_CONNECTIONS else 0.0,
         )
 
     @property
@@ -146,10 +141,11 @@ class SliceRun:
 
     async def _attempt_life(self, tasks: asyncio.TaskGroup, helpers: list[asyncio.Task[None]]) -> PartResult:
         attempt, commit = self.attempt, self.commit
+        loading = tasks.create_task(self._patiently(self._load))
         await commit.until(lambda: attempt.phase is not Phase.OPENING)
         self._go_on()
         await self._open()
-        mails = await self._patiently(self._load)
+        mails = await loading
         await self._first_control()
         self._go_on()
         if attempt.phase is Phase.MAILING and attempt.has_pending:

@@ -65,7 +65,8 @@ class Attempt:
     """The decisions of one attempt.
 
     `ledger`: what was found (heartbeat details, else the part's input, else all rows pending). `lease`:
-    seconds an acknowledgement is good for, the heartbeat timeout. `last_try`: who is deferred now is given up.
+    seconds an acknowledgement is good for, the heartbeat timeout. `last_try`: who is deferred now is given
+    up.
     """
 
     def __init__(
@@ -208,6 +209,11 @@ class Attempt:
         return len(self._open)
 
     @property
+    def may_name_more(self) -> bool:
+        """Whether a connection is still busy with somebody named before, and will name somebody else next."""
+        return len(self._unsent) < len(self._open) and self.phase is Phase.MAILING
+
+    @property
     def has_pending(self) -> bool:
         """Whether `name` would find somebody."""
         if self.phase is not Phase.MAILING:
@@ -247,7 +253,6 @@ class Attempt:
         row, cause = intent.row, verdict.cause
         follows = verdict.follows
         if follows is Follows.SENT:
-            self._fault = None
             self.ledger.settle(row, Outcome.SENT, NO_CAUSE)
         elif follows in (Follows.REJECTED, Follows.DEFERRED):
             follows = self._refused(row, follows, cause)
@@ -337,7 +342,6 @@ class Attempt:
     def _pend(self, row: int) -> None:
         self.ledger.pend(row)
         self._again.append(row)
-        self._changes += 1
 
     def _doubt(self, row: int) -> None:
         """The row may or may not have been mailed: by policy it is to be mailed again, or held."""
@@ -380,9 +384,7 @@ class Attempt:
             self.ledger.settle(row, Outcome.REJECTED, cause)
         else:
             self._defer(row, cause)
-        if self._somebody_accepted():
-            self._fault = None
-        elif streak(self.ledger.refusals()) == cause:
+        if not self._somebody_accepted() and streak(self.ledger.refusals()) == cause:
             self._fault = cause
             self._again.extend(self.ledger.revert(cause))
             return Follows.RELAY_FAULT
@@ -401,7 +403,6 @@ class Attempt:
     def _end_by_failure(self, asked: list[Intent]) -> None:
         self.phase = Phase.FAILING
         self._withdraw(asked + self._unsent)
-        self._unsent = []
 
 
 def streak(refusals: dict[Cause, int]) -> Cause | None:

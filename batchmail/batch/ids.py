@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from functools import lru_cache
 
 from batchmail.errors import InputError
 
@@ -30,7 +31,14 @@ def checked_batch_id(text: str) -> str:
 
 def mail_token(batch_id: str, address: str) -> str:
     """The left side of a recipient's Message-ID: the same for every try within one batch."""
-    return hashlib.sha256(f"{batch_id}\0{address.lower()}".encode()).hexdigest()[:40]
+    digest = _begun(batch_id).copy()
+    digest.update(address.lower().encode())
+    return digest.hexdigest()[:40]
+
+
+@lru_cache(maxsize=16)
+def _begun(batch_id: str) -> hashlib._Hash:
+    return hashlib.sha256(f"{batch_id}\0".encode())
 
 
 def new_nonce() -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 SIDE_BY_SIDE = 10
-SMALL_LIST = 1_000
+SMALL_LIST = 200
 ROWS_PER_CONNECTION = 200
 SMALLEST_LARGE_SLICE, LARGEST_SLICE = 1_000, 20_000
 MOST_SLICES = 1_000
