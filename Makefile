@@ -30,7 +30,7 @@ check: setup ## Check format, lint, import contracts and types: all of them, wha
 format: setup ## Format the code, and mend what the linter can mend
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .
 
-bench: setup ## Measure the speed beside a bare aiosmtplib loop (about ten minutes)
+bench: setup ## Measure the speed beside a bare aiosmtplib loop (two to three minutes)
 	@$(BIN)/python -m scripts.tools temporal smtp-sink toxiproxy >/dev/null
 	@$(BIN)/python -m benchmarks $(ARGS)
 
