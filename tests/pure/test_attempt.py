@@ -347,6 +347,12 @@ def test_after_an_unclear_answer_what_is_acknowledged_may_still_be_sent_within_t
     assert attempt.may_send_body(intent, LEASE - 1)
 
 
+def test_an_unclear_answer_does_not_renew_the_lease() -> None:
+    attempt = mailing(b"P")
+    beat(attempt, Answer.UNCLEAR, now=4.0)
+    assert attempt.lease_left(4.0) == LEASE - 4.0
+
+
 def test_an_unclear_answer_ends_a_hand_back_by_failure_too() -> None:
     attempt = mailing(b"P")
     attempt.stop("told")
@@ -410,6 +416,22 @@ def test_a_connection_lost_after_the_body_is_unknown_under_hold() -> None:
     assert attempt.name() is None
 
 
+@pytest.mark.parametrize("stage", [Stage.RSET, Stage.MAIL])
+def test_a_connection_closed_by_421_before_the_recipient_is_named_is_never_his_loss(stage: Stage) -> None:
+    attempt = mailing(b"P")
+    for _ in range(3):
+        attempt.concluded(named(attempt), Verdict(Follows.PENDING, Cause(stage, 421)))
+        assert states(attempt) == b"P"
+
+
+@pytest.mark.parametrize("cause", [Cause(Stage.RCPT, 421), Cause(Stage.MAIL), Cause(Stage.MAIL, 451)])
+def test_any_other_loss_counts(cause: Cause) -> None:
+    attempt = mailing(b"P")
+    for _ in range(2):
+        attempt.concluded(named(attempt), Verdict(Follows.PENDING, cause))
+    assert attempt.ledger.counts() == {Outcome.DEFERRED: 1}
+
+
 @pytest.mark.parametrize(
     ("losses", "marked"), [((LOST_BEFORE, LOST_BEFORE), False), ((LOST_AFTER, LOST_BEFORE), True)]
 )
@@ -445,6 +467,34 @@ def test_a_resend_whose_body_never_left_is_not_counted() -> None:
     assert attempt.ledger.resent == 1
 
 
+def test_a_settled_intent_cannot_be_withdrawn_nor_closed_nor_concluded_again() -> None:
+    attempt = mailing(b"P")
+    intent = acknowledged(attempt)
+    attempt.concluded(intent, NO_MAILBOX)
+    attempt.withdraw(intent)
+    attempt.closed(intent)
+    assert attempt.concluded(intent, SENT) is Follows.SENT
+    assert outcomes(attempt) == {0: (Outcome.REJECTED, False)}
+
+
+def test_a_body_that_has_gone_out_cannot_be_withdrawn() -> None:
+    attempt = mailing(b"P")
+    attempt.withdraw(body_out(attempt))
+    assert states(attempt) == b"I"
+
+
+def test_an_outcome_is_news_until_it_is_acknowledged() -> None:
+    attempt = mailing(b"P")
+    intent = body_out(attempt)
+    assert told_all(attempt)
+    attempt.concluded(intent, SENT)
+    assert not told_all(attempt)
+    attempt.heartbeat(0.0)
+    assert not told_all(attempt)
+    attempt.heard(Answer.YES, 0.0)
+    assert told_all(attempt)
+
+
 def test_a_connection_closed_from_our_side_after_the_body_leaves_a_doubt() -> None:
     attempt = mailing(b"PP")
     out, waiting = body_out(attempt), acknowledged(attempt)
@@ -465,6 +515,7 @@ def test_twenty_times_one_and_the_same_refusal_and_nobody_accepted_is_the_relays
     assert attempt.concluded(named(attempt), NO_RELAYING) is Follows.RELAY_FAULT
     assert states(attempt) == b"P" * (STREAK + 2)
     assert attempt.concluded(named(attempt), NO_RELAYING) is Follows.RELAY_FAULT
+    assert states(attempt) == b"P" * (STREAK + 2)
 
 
 def test_after_a_streak_everyone_is_tried_again_once_the_relay_accepts() -> None:
@@ -582,7 +633,7 @@ def test_told_to_stop_nobody_is_named_and_the_unacknowledged_are_withdrawn() -> 
 def test_the_first_reason_to_stop_is_the_one_that_is_told() -> None:
     attempt = mailing(b"P")
     attempt.stop("first")
-    attempt.stop("second")
+    assert attempt.stop("second") == []
     assert attempt.why_stopping == "first"
 
 
@@ -662,8 +713,11 @@ def test_a_cancelled_slice_settles_everyone_left_as_not_to_be_mailed() -> None:
 
 def test_a_cancel_told_again_and_again_makes_no_news() -> None:
     attempt = mailing(b"P")
+    beat(attempt)
+    assert told_all(attempt)
     attempt.cancel()
     attempt.settle_the_rest()
+    assert not told_all(attempt)
     beat(attempt)
     attempt.cancel()
     attempt.settle_the_rest()
