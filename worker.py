@@ -18,6 +18,7 @@ import signal  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import AsyncIterator  # noqa: E402
 from contextlib import asynccontextmanager  # noqa: E402
+from datetime import timedelta  # noqa: E402
 
 import uvloop  # noqa: E402
 from temporalio.client import Client  # noqa: E402
@@ -49,13 +50,16 @@ WORKFLOW_RUNNER = SandboxedWorkflowRunner(
 """Our modules are loaded once, not anew from the disk for every workflow: whoever installs a new version
 under a running worker does not change the workflows it runs. The replay tests run the same."""
 
+STICKY = timedelta(seconds=2)
+"""How long a workflow's tasks and queries wait for the worker that has it, before others get them."""
+
 GC_THRESHOLD = 100_000
 """A slice makes objects by the ten thousand and hardly a cycle; looking for cycles after every 700, as Python
 does unless told otherwise, costs a fifth of the CPU."""
 
 
 @asynccontextmanager
-async def working(client: Client, settings: Settings, relay: Relay | None) -> AsyncIterator[None]:
+async def working(client: Client, settings: Settings, relay: Relay) -> AsyncIterator[None]:
     """Serve batches while inside; on the way out slices hand back, within the grace time."""
     gc.collect()
     gc.freeze()
@@ -74,6 +78,7 @@ async def working(client: Client, settings: Settings, relay: Relay | None) -> As
         ],
         workflow_runner=WORKFLOW_RUNNER,
         max_cached_workflows=settings.batch_cached_workflows,
+        sticky_queue_schedule_to_start_timeout=STICKY,
         graceful_shutdown_timeout=settings.batch_grace,
     )
     async with worker:

@@ -136,6 +136,10 @@ class Lanes:
                 del self._intents[session]
                 session.close()
 
+    def close_withdrawn(self) -> None:
+        """Close the connections whose intents are no longer open: at 354 there is no other way out."""
+        self.close([intent for intent in self._sessions if not intent.open])
+
     def close_all(self) -> None:
         """Close every connection at once: what is in flight before its final dot delivers nothing."""
         for intent in list(self._sessions):

@@ -16,7 +16,7 @@ from batchmail.batch.batch_cut import BatchCut, cut_name
 from batchmail.batch.slices import cut
 from batchmail.batch.tasks import Opened, Opening
 from batchmail.errors import InputError, MissingObjectError, StoreError
-from batchmail.lists.location import list_path
+from batchmail.lists.location import local_path
 from batchmail.lists.snapshot import load_snapshot
 from batchmail.message.compiled import compile_message
 from batchmail.message.source import MessageSource, load_message, read_message, save_message
@@ -73,7 +73,7 @@ class OpenBatch:
         if task.message is not None:
             return await load_message(self._here.store, task.message)
         source = read_message(
-            list_path(task.message_location or ""),
+            local_path(task.message_location or "", "message"),
             subject=task.subject,
             sender=task.sender,
             default_sender=self._here.settings.mail_from,

@@ -149,13 +149,10 @@ class SliceRun:
         await self._first_control()
         self._go_on()
         if attempt.phase is Phase.MAILING and attempt.has_pending:
-            relay = self._here.relay
-            if relay is None:
-                raise ApplicationError("This worker has no relay: set SMTP_HOST and start it again.")
             self._lanes = Lanes(
                 attempt,
                 mails,
-                relay=relay,
+                relay=self._here.relay,
                 pool=self._here.pool,
                 batch=self._part.batch,
                 most=self._part.connections,
@@ -334,6 +331,8 @@ class SliceRun:
     def _allowed(self, intents: list[Intent]) -> None:
         if self._lanes is not None:
             self._lanes.allowed(intents)
+            if self.attempt.phase is not Phase.MAILING:
+                self._lanes.close_withdrawn()
         self._close_if_dead()
 
     def _withdrawn(self, intents: list[Intent]) -> None:

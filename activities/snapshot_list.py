@@ -8,7 +8,7 @@ from temporalio.exceptions import ApplicationError
 from activities.surroundings import Surroundings
 from batchmail.batch.tasks import ListLocation, Taken
 from batchmail.errors import InputError
-from batchmail.lists.location import list_path
+from batchmail.lists.location import local_path
 from batchmail.lists.take_snapshot import take_snapshot
 
 
@@ -24,7 +24,7 @@ class SnapshotList:
         try:
             scan = await take_snapshot(
                 self._here.store,
-                list_path(task.location),
+                local_path(task.location),
                 email_column=task.email_column,
                 progress=lambda rows: activity.heartbeat(rows),
             )

@@ -13,13 +13,10 @@ from batchmail.store import Store
 
 @dataclass(frozen=True)
 class Surroundings:
-    """One worker's client, settings, store, relay and open connections.
-
-    `relay` is None for a worker that has none: it can do everything but mail.
-    """
+    """One worker's client, settings, store, relay and open connections."""
 
     client: Client
     settings: Settings
     store: Store
-    relay: Relay | None
+    relay: Relay
     pool: Pool = field(default_factory=Pool)

@@ -65,7 +65,8 @@ class Attempt:
     """The decisions of one attempt.
 
     `ledger`: what was found (heartbeat details, else the part's input, else all rows pending). `lease`:
-    seconds an acknowledgement is good for, the heartbeat timeout. `last_try`: who is deferred now is given up.
+    seconds an acknowledgement is good for, the heartbeat timeout. `last_try`: who is deferred now is given
+    up.
     """
 
     def __init__(
@@ -206,6 +207,11 @@ class Attempt:
     def in_flight(self) -> int:
         """Open intents."""
         return len(self._open)
+
+    @property
+    def may_name_more(self) -> bool:
+        """Whether a connection is still busy with somebody named before, and will name somebody else next."""
+        return len(self._unsent) < len(self._open) and self.phase is Phase.MAILING
 
     @property
     def has_pending(self) -> bool:

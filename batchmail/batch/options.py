@@ -73,4 +73,6 @@ class BatchRequest(BaseModel):
             raise ValueError("give either `snapshot` (an id in the store) or `list` (a location), not both")
         if (self.message is None) == (self.message_location is None):
             raise ValueError("give either `message` (an id in the store) or `message_location`, not both")
+        if self.message is not None and (self.sender is not None or self.subject is not None):
+            raise ValueError("`sender` and `subject` go with `message_location`: a message by id has its own")
         return self

@@ -8,7 +8,8 @@ from batchmail.batch.options import BatchOptions, BatchRequest
 from batchmail.cli.screen import Screen
 from batchmail.cli.wishes import Wishes
 from batchmail.cli.words import count
-from batchmail.lists.location import list_path
+from batchmail.lists.location import local_path
+from batchmail.lists.read_list import ListReader
 from batchmail.lists.snapshot import Snapshot
 from batchmail.lists.take_snapshot import Scan, take_snapshot
 from batchmail.message.compiled import CompiledMessage, compile_message
@@ -44,7 +45,10 @@ async def read_job(wishes: Wishes, settings: Settings, store: Store, screen: Scr
     Raises InputError, StoreError.
     """
     options = wishes.options(settings)
-    path = list_path(wishes.list)
+    path = local_path(wishes.list)
+    if wishes.message is None:
+        with ListReader(path, wishes.email_column):
+            pass  # what is wrong with the list is said before that no message lies beside it
     message = read_message(
         wishes.message or find_message(path),
         subject=wishes.subject,

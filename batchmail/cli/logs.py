@@ -7,9 +7,9 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from batchmail.engine.core_logs import forward_core_logs
+from batchmail.engine.log_lines import LINE, LogLine
 from batchmail.errors import StoreError
 
-_LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _LARGEST = 5_000_000
 
 
@@ -17,7 +17,9 @@ def keep_logs(file: Path | None, *, debug: bool) -> None:
     """Log lines go to stderr with --debug, else to `file`, else nowhere. Raises StoreError."""
     forward_core_logs()
     logging.getLogger("mail.log").setLevel(logging.WARNING)  # the mailbox's, which names recipients
-    logging.basicConfig(level=logging.INFO, format=_LINE, handlers=[_handler(file, debug=debug)])
+    handler = _handler(file, debug=debug)
+    handler.setFormatter(logging.Formatter(LINE) if debug else LogLine())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 def _handler(file: Path | None, *, debug: bool) -> logging.Handler:

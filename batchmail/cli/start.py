@@ -21,6 +21,7 @@ from batchmail.cli.screen import Screen
 from batchmail.cli.starting import Command
 from batchmail.cli.surroundings import Working
 from batchmail.cli.wishes import Wishes
+from batchmail.engine.leaving import leave
 from batchmail.errors import BatchmailError
 from batchmail.settings import read_settings
 
@@ -215,7 +216,7 @@ class _Call:
 
 def run(working: Working) -> NoReturn:
     """The whole of starter.py: `working` serves the task queue with --dev."""
-    sys.exit(main(working, sys.argv[1:]))
+    leave(main(working, sys.argv[1:]))
 
 
 def main(working: Working, arguments: Sequence[str]) -> int:

@@ -18,7 +18,7 @@ from batchmail.engine.mailbox import mailbox
 from batchmail.engine.ports import LOOPBACK
 from batchmail.settings import Relay, Settings, Tls
 
-Working = Callable[[Client, Settings, Relay | None], AbstractAsyncContextManager[None]]
+Working = Callable[[Client, Settings, Relay], AbstractAsyncContextManager[None]]
 """Serves the task queue in this process while its context lasts; on leaving, slices hand back."""
 
 

@@ -1,4 +1,4 @@
-"""Where a list lies: a path, or a file:// URL."""
+"""Where a list or a message lies: a path, or a file:// URL."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from batchmail.errors import ListError
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
-def list_path(location: str) -> Path:
-    """The path that `location` means (RFC 8089 for file:// URLs).
+def local_path(location: str, what: str = "list") -> Path:
+    """The path that `location` means (RFC 8089 for file:// URLs); `what` lies there, for errors.
 
     Raises ListError for a URL of another kind, one that names another host, and what can be no path.
     """
     path = location if _URL.match(location) is None else _path_of_url(location)
     if path is None or "\0" in path:
         raise ListError(
-            f"The list {location!r} cannot be read: give a path, or a file:// URL of this machine."
+            f"The {what} {location!r} cannot be read: give a path, or a file:// URL of this machine."
         )
     return Path(path)
 

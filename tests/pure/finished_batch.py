@@ -21,7 +21,7 @@ from batchmail.batch.tasks import ReportTask
 from batchmail.lists.snapshot import Snapshot
 from batchmail.lists.take_snapshot import take_snapshot
 from batchmail.report.endings import Ending
-from batchmail.settings import Settings
+from batchmail.settings import Relay, Settings, Tls
 from batchmail.store import Store
 
 BATCH = "batch-1"
@@ -48,6 +48,9 @@ def ledger_of(first: int, endings: Sequence[Ending | None], *nonces: str) -> Led
     return ledger
 
 
+NO_RELAY = Relay(host="127.0.0.1", port=1, tls=Tls.NONE)
+
+
 class FinishedBatch:
     """The store of a batch over `addresses`, whose slices are filed one by one."""
 
@@ -67,7 +70,7 @@ class FinishedBatch:
         store = Store(folder / "store")
         client = await Client.connect("127.0.0.1:1", lazy=True)
         scan = await take_snapshot(store, location)
-        return cls(store, scan.snapshot, Surroundings(client, Settings(_env_file=None), store, None))
+        return cls(store, scan.snapshot, Surroundings(client, Settings(_env_file=None), store, NO_RELAY))
 
     async def file(self, first: int, endings: Sequence[Ending | None], *nonces: str) -> str:
         """Write a slice's outcome file, as its result names it."""

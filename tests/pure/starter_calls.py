@@ -64,7 +64,7 @@ class Starter:
 
 
 @asynccontextmanager
-async def _no_worker(client: Client, settings: Settings, relay: Relay | None) -> AsyncIterator[None]:
+async def _no_worker(client: Client, settings: Settings, relay: Relay) -> AsyncIterator[None]:
     pytest.fail("no worker may be started")
     yield  # type: ignore[unreachable]
 

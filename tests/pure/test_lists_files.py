@@ -13,7 +13,7 @@ import pytest
 
 from batchmail.errors import InputError, ListError
 from batchmail.lists.lines import MAX_LINE
-from batchmail.lists.location import list_path
+from batchmail.lists.location import local_path
 from tests.pure.csv_files import csv_file, read
 
 GOOD = "email,name\nann@x.org,Jürgen\n"
@@ -134,7 +134,7 @@ def test_a_pipe_can_be_read(tmp_path: Path) -> None:
     ],
 )
 def test_a_location_is_a_path_or_a_file_url(location: str, path: str) -> None:
-    assert list_path(location) == Path(path)
+    assert local_path(location) == Path(path)
 
 
 @pytest.mark.parametrize(
@@ -146,4 +146,4 @@ def test_a_location_is_a_path_or_a_file_url(location: str, path: str) -> None:
 )
 def test_a_location_elsewhere_is_refused(location: str) -> None:
     with pytest.raises(InputError, match=r"give a path, or a file:// URL"):
-        list_path(location)
+        local_path(location)
