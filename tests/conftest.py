@@ -6,9 +6,10 @@ import os
 import sys
 import time
 import uuid
-from pathlib import Path
 
 import pytest
+
+from tests.processes import processes_with
 
 pytest_plugins = ["tests.relays.fixtures"]
 
@@ -31,23 +32,9 @@ _SECONDS_TO_END = 5.0
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail the session when a process started by a test outlives it, and name the process."""
     until = time.monotonic() + _SECONDS_TO_END
-    while (left := _processes_left()) and time.monotonic() < until:
+    while (left := processes_with(_MARK)) and time.monotonic() < until:
         time.sleep(0.05)
     for pid, command in left.items():
         print(f"\nLeft behind by the tests: process {pid}: {command}", file=sys.stderr)
     if left:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
-def _processes_left() -> dict[int, str]:
-    """Pid and command of every process that carries our mark; none where there is no /proc to look in."""
-    left = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            marked = _MARK.encode() in (folder / "environ").read_bytes()
-            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if marked and int(folder.name) != os.getpid():
-            left[int(folder.name)] = command.strip()
-    return left
