@@ -17,9 +17,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, V
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from batchmail.errors import SettingsError
+from batchmail.locations import path_meant
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
+_RELAY = ("SMTP_HOST", "SMTP_PORT", "SMTP_TLS", "SMTP_USERNAME", "SMTP_PASSWORD")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -45,10 +47,10 @@ def duration(text: object) -> object:
 
 
 def durations(text: object) -> object:
-    """Comma-separated durations (`1s,30s,5m`) as a tuple; the empty text is the empty tuple."""
+    """Comma-separated durations (`1s,30s,5m`) as a tuple; `none` is the empty tuple."""
     if not isinstance(text, str):
         return text
-    return tuple(duration(part) for part in text.split(",")) if text.strip() else ()
+    return () if text.strip().lower() == "none" else tuple(duration(part) for part in text.split(","))
 
 
 def addresses(text: object) -> object:
@@ -56,6 +58,16 @@ def addresses(text: object) -> object:
     if not isinstance(text, str):
         return text
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def folder(text: object) -> object:
+    """A path or a file:// URL as a path; anything but text is left to pydantic."""
+    if not isinstance(text, str):
+        return text
+    path = path_meant(text)
+    if path is None:
+        raise ValueError("give a folder; object stores are not supported yet")
+    return path
 
 
 Duration = Annotated[timedelta, BeforeValidator(duration), Field(gt=timedelta(0))]
@@ -88,7 +100,7 @@ class Settings(BaseSettings):
     smtp_tls: Tls | None = None
     mail_from: str | None = None
     admin_email: Annotated[tuple[str, ...], NoDecode, BeforeValidator(addresses)] = ()
-    batch_store: str | None = None
+    batch_store: Annotated[Path | None, BeforeValidator(folder)] = None
     batch_state: Path = CHECKOUT / "var"
     batch_temporal_cli: Path | None = None
     batch_task_queue: str = Field(default="batchmail", min_length=1)
@@ -102,11 +114,7 @@ class Settings(BaseSettings):
     @property
     def store_location(self) -> Path:
         """The folder of the store."""
-        return (
-            Path(self.batch_store).expanduser()
-            if self.batch_store
-            else self.batch_state.expanduser() / "store"
-        )
+        return (self.batch_store or self.batch_state / "store").expanduser()
 
     @property
     def relay(self) -> Relay | None:
@@ -134,12 +142,27 @@ def read_settings() -> Settings:
     Raises SettingsError, which names the setting, what was found and what is allowed.
     """
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = str(first["loc"][0]).upper()
         found = "the value (not shown)" if "PASSWORD" in name else repr(first["input"])
         raise SettingsError(f"{name}: {found} cannot be used: {_allowed(first['msg'])}.") from None
+    _check_relay(settings)
+    return settings
+
+
+def _check_relay(settings: Settings) -> None:
+    """Raise SettingsError where a setting of the relay would go unheeded for want of another."""
+    given = {name for name in _RELAY if getattr(settings, name.lower()) is not None}
+    for wanted, whose in (
+        ("SMTP_HOST", _RELAY),
+        ("SMTP_USERNAME", ("SMTP_PASSWORD",)),
+        ("SMTP_PASSWORD", ("SMTP_USERNAME",)),
+    ):
+        lonely = next((name for name in whose if name in given), None)
+        if lonely is not None and wanted not in given:
+            raise SettingsError(f"{lonely} is set and {wanted} is not: set {wanted} too, or unset {lonely}.")
 
 
 def _allowed(message: str) -> str:
