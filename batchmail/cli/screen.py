@@ -145,5 +145,5 @@ def _never_fail(stream: TextIO) -> None:
 
 
 def json_line(values: dict[str, object]) -> str:
-    """One JSON object on one line."""
-    return json.dumps(values, ensure_ascii=False, separators=(", ", ": "))
+    """One JSON object on one line, in ASCII, so that no stream can spoil the path of a report."""
+    return json.dumps(values, ensure_ascii=True, separators=(", ", ": "))

@@ -91,3 +91,10 @@ def test_the_json_object_is_plain_json(starter: Starter) -> None:
     keep_receipt(starter, batch_id_of(starter))
     line = starter("--list", starter.list, "--json", code=0).out
     assert json.loads(line)["seconds"] == 1.5
+
+
+def test_the_result_as_json_is_whole_on_a_stream_that_knows_ascii_alone(starter: Starter) -> None:
+    keep_receipt(starter, batch_id_of(starter), report="/srv/größe/report.csv")
+    said = starter("--list", starter.list, "--json", code=0)
+    assert said.out.isascii()
+    assert said.object["report"] == "/srv/größe/report.csv"
