@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 from batchmail.batch.options import BatchOptions, BatchRequest
 from batchmail.cli.screen import Screen
 from batchmail.cli.wishes import Wishes
-from batchmail.cli.words import count
+from batchmail.cli.words import count, near
 from batchmail.lists.location import local_path
 from batchmail.lists.read_list import ListReader
-from batchmail.lists.snapshot import Snapshot
+from batchmail.lists.snapshot import Snapshot, invalid_name
 from batchmail.lists.take_snapshot import Scan, take_snapshot
 from batchmail.message.compiled import CompiledMessage, compile_message
 from batchmail.message.source import MessageSource, find_message, read_message
@@ -63,8 +64,8 @@ async def read_job(wishes: Wishes, settings: Settings, store: Store, screen: Scr
     return Job(scan, message, compiled, options)
 
 
-def show_job(job: Job, screen: Screen) -> None:
-    """Say what was read, and every row that is left out (the first ten with line and reason)."""
+def show_job(job: Job, store: Store, screen: Screen) -> None:
+    """Say what was read, the first ten rows that are left out with line and reason, and where all are."""
     snapshot = job.snapshot
     parts = [count(snapshot.total, "recipient")]
     if snapshot.duplicates:
@@ -75,7 +76,7 @@ def show_job(job: Job, screen: Screen) -> None:
     for row in job.scan.invalid[:_SHOWN_INVALID]:
         screen.more(f"line {row.line}: {row.reason}", "yellow")
     if (more := snapshot.invalid_rows - _SHOWN_INVALID) > 0:
-        screen.more(f"and {more:,} more", "yellow")
+        screen.more(f"and {more:,} more: {near(Path(store.path(invalid_name(snapshot.id))))}", "yellow")
     screen.fact("message", f"{job.message.name}: {job.message.subject}")
     screen.fact("from", job.message.sender)
     if not job.options.admins:

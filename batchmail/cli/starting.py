@@ -43,7 +43,7 @@ class Command(NamedTuple):
         wishes.check()
         store = Store(settings.store_location)
         job = await read_job(wishes, settings, store, screen)
-        show_job(job, screen)
+        show_job(job, store, screen)
         first_choice = next(possible_ids(job, wishes))
         if wishes.dry_run:
             await check_name(store, first_choice, job)
