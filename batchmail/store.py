@@ -97,6 +97,15 @@ class Store:
             raise self._failed("listed", folder, error) from None
         return sorted(name.removeprefix(prefix) for name in found)
 
+    async def folders(self, folder: str) -> list[str]:
+        """The names, sorted, of the folders that lie in `folder` itself. Raises StoreError."""
+        prefix = folder.rstrip("/") + "/"
+        try:
+            found = await obstore.list_with_delimiter_async(self._objects, prefix)
+        except (OSError, BaseError) as error:
+            raise self._failed("listed", folder, error) from None
+        return sorted(name.removeprefix(prefix).rstrip("/") for name in found["common_prefixes"])
+
     def _settle(self, name: str) -> None:
         """fsync the object and every folder on the way to it; its owner alone may read it."""
         target = self.root / name
@@ -109,7 +118,11 @@ class Store:
                 os.close(handle)
 
     def _failed(self, what: str, name: str, error: Exception) -> StoreError:
-        return StoreError(f"{name} could not be {what} in the store {self}: {_said(error)}.")
+        why = _said(error)
+        return StoreError(
+            f"{name} could not be {what} in the store {self}: {why}.",
+            f"the store {self} cannot be used: {why.rpartition(': ')[2]}",
+        )
 
 
 def _folders(target: Path, root: Path) -> Iterable[Path]:

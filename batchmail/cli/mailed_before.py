@@ -6,11 +6,9 @@ mailed twice.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from batchmail.batch.batch_cut import CUT
 from batchmail.batch.ledger import Ledger, LedgerRecord
 from batchmail.batch.outcomes import Outcome
 from batchmail.cli.names import read_cut
@@ -32,17 +30,12 @@ async def mailed_before(store: Store, snapshot: Snapshot, message_id: str, batch
     """Recipients of `snapshot` to whom another batch than `batch_id` sent this message, or may have.
 
     Who was begun counts, unless an outcome says that no mail went out. Only a hash of 64 bits an address is
-    held in memory, and nothing is read where no other batch has this message. Raises StoreError.
+    held in memory, and of batches of other messages nothing is read but their cut. Raises StoreError.
     """
-    others = {
-        name: objects
-        for name, objects in (await _batches(store)).items()
-        if name != batch_id and CUT in objects and objects["opened"]
-    }
     left: set[int] | None = None
     total, found = 0, []
-    for name, objects in sorted(others.items()):
-        cut = await read_cut(store, name)
+    for name in await store.folders("batches"):
+        cut = await read_cut(store, name) if name != batch_id else None
         if cut is None or cut.message != message_id:
             continue
         if left is None:
@@ -53,22 +46,20 @@ async def mailed_before(store: Store, snapshot: Snapshot, message_id: str, batch
             other = await load_snapshot(store, cut.snapshot)
         except MissingObjectError:
             continue
-        await _take_away(left, store, f"batches/{name}", objects, other)
+        await _take_away(left, store, f"batches/{name}", other)
         if len(left) < before:
             found.append(name)
     return MailedBefore(total - len(left or ()), tuple(found))
 
 
-async def _take_away(
-    left: set[int], store: Store, folder: str, objects: dict[str, list[str]], other: Snapshot
-) -> None:
+async def _take_away(left: set[int], store: Store, folder: str, other: Snapshot) -> None:
     """Take from `left` whom the batch in `folder` mailed, or may have."""
-    for row_range in sorted({name.split("/")[0] for name in objects["opened"]}):
+    for row_range in await store.folders(f"{folder}/opened"):
         first, last = map(int, row_range.split("-"))
+        outcomes = f"{folder}/outcomes/{row_range}"
         records = [
-            LedgerRecord.model_validate_json(await store.get(f"{folder}/outcomes/{name}"))
-            for name in objects["outcomes"]
-            if name.startswith(f"{row_range}/")
+            LedgerRecord.model_validate_json(await store.get(f"{outcomes}/{name}"))
+            for name in await store.names(outcomes)
         ]
         spared = rows_not_mailed(records)
         for row, one in enumerate(await read_recipients(store, other, first, last), first):
@@ -90,16 +81,6 @@ def rows_not_mailed(records: Iterable[LedgerRecord]) -> set[int]:
     return spared - mailed
 
 
-async def _batches(store: Store) -> dict[str, dict[str, list[str]]]:
-    """The store's batches: of each the names below `opened` and `outcomes`, and its other objects."""
-    found: dict[str, dict[str, list[str]]] = defaultdict(lambda: {"opened": [], "outcomes": []})
-    for name in await store.names("batches"):
-        batch_id, _, rest = name.partition("/")
-        kind, _, inner = rest.partition("/")
-        found[batch_id].setdefault(kind, []).append(inner)
-    return found
-
-
 def _key(address: str) -> int:
-    """Addresses are compared without case; the hash is this process's own, and never leaves it."""
-    return hash(address.casefold())
+    """Addresses are compared as SeenAddresses does; the hash is this process's own, and never leaves it."""
+    return hash(address.lower())

@@ -91,6 +91,23 @@ async def test_somebody_mailed_by_two_batches_counts_once(tmp_path: Path) -> Non
     assert (found.recipients, found.batches) == (2, ("batch-1",))
 
 
+async def test_people_whose_names_only_fold_alike_are_different_people(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    old = await snapshot_of(store, tmp_path, "STRASSE@example.com")
+    new = await snapshot_of(store, tmp_path, "strasse@example.com", "straße@example.com")
+    await begun(store, "batch-1", old, 1, 1)
+    assert (await mailed_before(store, new, MESSAGE, "batch-2")).recipients == 1
+
+
+async def test_of_a_batch_of_another_message_nothing_but_its_cut_is_read(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    snapshot = await snapshot_of(store, tmp_path, "a@example.com")
+    await begun(store, "batch-1", snapshot, 1, 1, message="n" * 32)
+    await store.put("batches/batch-1/outcomes/1-1/hash", b"nothing that could be read")
+    await store.put("batches/batch-1/opened/no-range/nonce", b"")
+    assert (await mailed_before(store, snapshot, MESSAGE, "batch-2")).recipients == 0
+
+
 def test_a_refusal_after_a_doubt_may_have_been_a_mail() -> None:
     assert rows_not_mailed([outcomes(5, Outcome.REJECTED)]) == {5}
     assert rows_not_mailed([outcomes(5, Outcome.REJECTED, marked=True)]) == set()
