@@ -60,6 +60,8 @@ async def carry_out(
 
     `settled` is called before the result is told.
     """
+    if events.armed:
+        events.happened("begun")
     task = asyncio.create_task(run.run())
     handle = here.client.get_async_activity_handle(task_token=activity.info().task_token)
     try:

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -178,6 +179,18 @@ class Bench:
         assert counted["sent"] == result.sent
         assert counted["unknown"] == result.unknown
         return rows
+
+    def assert_everyone_once(self, result: BatchResult) -> None:
+        """The promise, and better: everyone was sent to, nobody twice, nobody is in doubt."""
+        rows = self.assert_the_promise(result)
+        assert result.sent == result.total
+        assert {row.in_doubt for row in rows} == {"no"}
+        assert set(self.accepted().values()) == {1}
+
+    def most_connections(self) -> int:
+        """How many connections the relay had open at once."""
+        steps = ({"connected": 1, "closed": -1}.get(event.event, 0) for event in self.relay.events())
+        return max(accumulate(steps), default=0)
 
     def stop(self) -> None:
         """End every worker."""

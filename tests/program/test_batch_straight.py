@@ -76,13 +76,20 @@ async def test_connections_never_exceed_the_budget(bench: Bench) -> None:
     await bench.worker()
     result = await (await bench.start(3_000, connections=7, slice_size=200)).result()
     assert result.sent == 3_000
-    open_now = most = 0
-    for event in bench.relay.events():
-        open_now += {"connected": 1, "closed": -1}.get(event.event, 0)
-        most = max(most, open_now)
-    assert most <= 7
+    assert bench.most_connections() <= 7
     opened = sum(event.event == "connected" for event in bench.relay.events())
     assert opened < 30, "open connections are kept from slice to slice"
+
+
+async def test_two_workers_share_the_budget_of_a_batch(bench: Bench) -> None:
+    await bench.worker()
+    await bench.worker()
+    handle = await bench.start(3_000, connections=7, slice_size=200)
+    bench.assert_everyone_once(await handle.result())
+    assert bench.most_connections() <= 7
+    events = [event async for event in handle.fetch_history_events()]
+    started = [event.activity_task_started_event_attributes for event in events]
+    assert len({one.identity for one in started if one.identity}) == 2, "both had a part in it"
 
 
 async def test_an_empty_snapshot_completes_and_notifies(bench: Bench) -> None:
