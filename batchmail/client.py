@@ -35,7 +35,7 @@ from batchmail.batch.options import BatchRequest
 from batchmail.batch.progress import Progress
 from batchmail.batch.result import BatchResult
 from batchmail.batch.standing import Silence, Standing, standing
-from batchmail.errors import BatchFailedError, EngineError
+from batchmail.errors import BatchFailedError, EngineError, RefusedError
 from batchmail.report.receipt import load_receipt
 from batchmail.store import Store
 
@@ -117,10 +117,20 @@ class Batch:
 
         Raises EngineError.
         """
-        with _explained(f"asked for batch {self.id}"):
-            memo = await (await self._handle.describe(rpc_timeout=_CALL)).memo()
-        asked = {"snapshot": request.snapshot, "message": request.message}
-        return all(memo.get(name, wanted) == wanted for name, wanted in asked.items())
+        try:
+            with _explained(f"asked for batch {self.id}"):
+                memo = await (await self._handle.describe(rpc_timeout=_CALL)).memo()
+        except _UnknownBatchError:
+            return True
+        return all(memo.get(name, wanted) == wanted for name, wanted in _memo(request).items())
+
+    async def check_holds(self, request: BatchRequest) -> None:
+        """Raise RefusedError where it is a batch of another list or message. Raises EngineError."""
+        if not await self.holds(request):
+            state = "has ended" if self.had_ended else "runs"
+            raise RefusedError(
+                f"Batch {self.id} {state}, and is of another list or message: give this one another name."
+            )
 
     async def cancel(self) -> None:
         """Ask the batch to mail nobody new; it settles what is under way, reports and ends `cancelled`."""
@@ -159,6 +169,11 @@ class Batch:
         return found
 
 
+def _memo(request: BatchRequest) -> dict[str, str | None]:
+    """By what Temporal knows a batch's list and message again."""
+    return request.model_dump(include={"snapshot", "list", "message", "message_location"})
+
+
 def _troubles(activities: Iterable[PendingActivityInfo]) -> Iterator[str]:
     """Why steps of the batch are between two attempts: nothing is lost, but somebody may have to act."""
     for activity in activities:
@@ -191,11 +206,13 @@ async def start(
 ) -> Batch:
     """Start the batch, or find the one that runs or has ended under this name.
 
-    A name belongs to one list and one message for good; who gives names must see to it. `summary` is shown
-    in Temporal's Web UI: no recipient's address belongs there. Raises EngineError, StoreError.
+    A name belongs to one list and one message for good: as long as Temporal knows the batch, another list or
+    message is refused; after that who gives names must see to it. `summary` is shown in Temporal's Web UI: no
+    recipient's address belongs there. Raises RefusedError, EngineError, StoreError.
     """
     while True:
         if found := await find(client, store, batch_id):
+            await found.check_holds(request)
             return found
         with _explained(f"asked to start batch {batch_id}"), suppress(WorkflowAlreadyStartedError):
             await client.start_workflow(
@@ -207,7 +224,7 @@ async def start(
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
                 static_summary=summary or None,
-                memo={"snapshot": request.snapshot, "message": request.message},
+                memo=_memo(request),
                 rpc_timeout=_CALL,
             )
             return Batch(client, batch_id, began=True)

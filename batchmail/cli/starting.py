@@ -92,11 +92,8 @@ class Command(NamedTuple):
         for batch_id in possible_ids(job, self.wishes):
             await check_name(store, batch_id, job)
             found = await find(here.client, store, batch_id)
-            if found and not found.had_ended and not await found.holds(job.request):
-                raise RefusedError(
-                    f"--batch-id {batch_id} is the name of a running batch of another list or message: "
-                    "give another name, or leave --batch-id out."
-                )
+            if found and not found.had_ended:
+                await found.check_holds(job.request)
             if found is None or not (self.wishes.again and found.had_ended):
                 return batch_id, found
         raise RefusedError(
