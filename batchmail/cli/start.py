@@ -170,7 +170,12 @@ def starter(
     ] = False,
     json_: Annotated[
         bool,
-        typer.Option("--json", help="The result as one JSON object on stdout.", rich_help_panel=_OUTPUT),
+        typer.Option(
+            "--json",
+            help="The result as one JSON object on stdout; with --detach batch_id and status running, with "
+            "--dry-run what would be done.",
+            rich_help_panel=_OUTPUT,
+        ),
     ] = False,
     debug: Annotated[
         bool,
