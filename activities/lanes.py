@@ -231,6 +231,9 @@ class Lanes:
 
     def _take(self, session: Session) -> bool:
         """Whether the session has taken the next recipient: envelope out, intent into the ledger."""
+        if not self._attempt.has_lease(lease_now()):
+            self.close_all()
+            return False
         while (intent := self._attempt.name()) is not None:
             try:
                 envelope = self._mails.envelope(intent.row, session.eight_bit)

@@ -16,6 +16,7 @@ from batchmail.batch.batch_cut import BatchCut, cut_name
 from batchmail.batch.slices import cut
 from batchmail.batch.tasks import Opened, Opening
 from batchmail.errors import InputError, MissingObjectError, StoreError
+from batchmail.lists.addresses import Unusable, usable_address
 from batchmail.lists.location import local_path
 from batchmail.lists.snapshot import load_snapshot
 from batchmail.message.compiled import compile_message
@@ -37,6 +38,7 @@ class OpenBatch:
             snapshot = await load_snapshot(store, task.snapshot)
             message = await self._message(task)
             compile_message(message, snapshot.fields, snapshot.list_name)
+            _check_admins(task.admins)
         except InputError as error:
             raise refused(error) from None
         except MissingObjectError as error:
@@ -74,9 +76,14 @@ class OpenBatch:
             return await load_message(self._here.store, task.message)
         source = read_message(
             local_path(task.message_location or "", "message"),
-            subject=task.subject,
             sender=task.sender,
             default_sender=self._here.settings.mail_from,
         )
         await save_message(self._here.store, source)
         return source
+
+
+def _check_admins(admins: tuple[str, ...]) -> None:
+    for number, admin in enumerate(admins, 1):
+        if isinstance(found := usable_address(admin), Unusable):
+            raise InputError(f"options.admins: the address number {number} cannot be used: {found.reason}.")

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import timedelta
 from typing import NoReturn
 
 from temporalio import activity
@@ -19,10 +20,12 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from activities import events
+from activities.clock import lease_now
 from activities.mails import load_mails
 from activities.slice_run import SliceRun, SupersededError
 from activities.surroundings import Surroundings
 from batchmail.batch.attempt import Phase
+from batchmail.batch.retry import LONGEST_DELAY
 from batchmail.batch.tasks import Part, PartResult
 
 log = logging.getLogger(__name__)
@@ -68,8 +71,11 @@ async def carry_out(
         result = await _undisturbed(task, run)
         if settled is not None:
             await settled(result)
+        left = run.attempt.lease_left(lease_now())
+        if not run.attempt.has_lease(lease_now()):
+            raise SupersededError
         with suppress(RPCError, AsyncActivityCancelledError):
-            await handle.complete(result)
+            await handle.complete(result, rpc_timeout=timedelta(seconds=left))
         if events.armed:
             events.happened("handed_back")
     except SupersededError:
@@ -101,7 +107,10 @@ def _ending(group: BaseExceptionGroup[BaseException]) -> BaseException:
         if not isinstance(error, (SupersededError, ApplicationError, asyncio.CancelledError)):
             log.error("a slice failed: %s", _place(error))
             log.debug("the failure in full", exc_info=error)
-            return ApplicationError(f"{_place(error)}; the next attempt goes on from the last ledger.")
+            # Each attempt adds a marker: one that can only fail again comes ever more rarely.
+            delay = timedelta(seconds=min(LONGEST_DELAY, 2.0 ** (activity.info().attempt - 1)))
+            said = f"{_place(error)}; the next attempt goes on from the last ledger."
+            return ApplicationError(said, next_retry_delay=delay)
     return next(error for error in _leaves(group) if not isinstance(error, asyncio.CancelledError))
 
 

@@ -2,9 +2,8 @@
 
 1. The first heartbeat tells the ledger as found, with this attempt's nonce; it names nobody.
 2. The attempt's marker goes into the store; then the slice's markers and outcome files are listed.
-3. The batch is asked whether the slice is wanted; then recipients are mailed until none is left, or it is
-told
-   to hand back.
+3. The batch is asked whether the slice is wanted; then recipients are mailed, until nobody is left or it is
+   told to hand back.
 4. When all of the ledger is acknowledged: outcome file, markers listed once more, result.
 
 An unclear answer of the server ends the attempt by a failure that carries its ledger; a lease run out ends it
@@ -17,30 +16,28 @@ import asyncio
 import hashlib
 import json
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
-from typing import TypeVar
 
 from pydantic import ValidationError
 from temporalio import activity
-from temporalio.client import WorkflowQueryFailedError
 from temporalio.exceptions import ApplicationError
-from temporalio.service import RPCError
 
+from activities import events
 from activities.clock import lease_now
 from activities.commit import Commit
+from activities.dialogue import Dialogue
 from activities.lanes import Lanes
 from activities.mails import Mails
+from activities.patience import Patience
 from activities.surroundings import Surroundings
 from batchmail.batch.attempt import Attempt, Intent, Phase
 from batchmail.batch.ids import new_nonce
 from batchmail.batch.ledger import PENDING, PENDING_MARKED, Ledger, LedgerRecord
 from batchmail.batch.outcomes import Outcome
 from batchmail.batch.progress import Control, Waiting
-from batchmail.batch.retry import growing_delays
 from batchmail.batch.slices import range_name
 from batchmail.batch.tasks import Part, PartResult
 from batchmail.errors import StoreError
@@ -48,15 +45,10 @@ from batchmail.errors import StoreError
 log = logging.getLogger(__name__)
 
 LONGEST_ATTEMPT = 600.0
-"""Seconds after which a slice hands back, so that no ledger and no attempt grows old."""
-
-CONTROL_EVERY = 1.0
-"""Seconds between two questions to the batch."""
+"""Seconds after which a slice that mails hands back, so that no ledger and no attempt grows old."""
 
 GRACE_FOR_THE_RELAY = 0.75
-"""The part of a worker's grace in which the relay may still answer."""
-
-T = TypeVar("T")
+"""The part of a worker's grace in which relay and store may still answer."""
 
 
 class SupersededError(Exception):
@@ -85,9 +77,8 @@ class SliceRun:
         self._key = key or self._range
         self._load = load
         self._info = activity.info()
-        self._waiting: Waiting | None = None
-        self._told: Waiting | None = None
         self._lanes: Lanes | None = None
+        self._patience = Patience(self._go_on)
         self._opens = part.opens_connections
         self._answered = False
         lease = self._info.heartbeat_timeout or timedelta(seconds=10)
@@ -110,7 +101,7 @@ class SliceRun:
     @property
     def waiting(self) -> Waiting | None:
         """What the slice waits for, if it does."""
-        return self._waiting or (self._lanes.waiting if self._lanes else None)
+        return self._patience.waiting or (self._lanes.waiting if self._lanes else None)
 
     def stop(self, why: str) -> None:
         """Hand back: nobody new is named, what is in flight is settled."""
@@ -118,15 +109,16 @@ class SliceRun:
 
     async def run(self) -> PartResult:
         """Do all of it. Raises SupersededError, or ApplicationError carrying nothing but a reason."""
+        dialogue = Dialogue(self._here.client, self._key, self._heed)
         async with asyncio.TaskGroup() as tasks:
             beating = tasks.create_task(self.commit.keep_up())
-            helpers = [
-                tasks.create_task(self._ask_control()),
+            companions = [
+                tasks.create_task(dialogue.ask()),
+                tasks.create_task(dialogue.tell(lambda: self.waiting)),
                 tasks.create_task(self._heed_shutdown()),
-                tasks.create_task(self._tell_waiting()),
             ]
             try:
-                result = await self._attempt_life(tasks, helpers)
+                result = await self._live(tasks, companions)
                 self.commit.end()
                 await beating
                 if self.attempt.phase is not Phase.STOPPING or not self.attempt.has_lease(lease_now()):
@@ -134,21 +126,22 @@ class SliceRun:
                 return result
             finally:
                 self.commit.end()
-                for helper in helpers:
-                    helper.cancel()
+                for companion in companions:
+                    companion.cancel()
                 if self._lanes is not None:
                     self._lanes.leave()
 
-    async def _attempt_life(self, tasks: asyncio.TaskGroup, helpers: list[asyncio.Task[None]]) -> PartResult:
+    async def _live(self, tasks: asyncio.TaskGroup, companions: list[asyncio.Task[None]]) -> PartResult:
         attempt, commit = self.attempt, self.commit
-        loading = tasks.create_task(self._patiently(self._load))
+        loading = tasks.create_task(self._patience.until_done(self._load))
         await commit.until(lambda: attempt.phase is not Phase.OPENING)
         self._go_on()
         await self._open()
-        mails = await loading
-        await self._first_control()
+        # A stop may have met this slice between two attempts: nobody is named before the batch has answered.
+        await commit.until(lambda: self._answered or attempt.phase is not Phase.MAILING)
         self._go_on()
-        if attempt.phase is Phase.MAILING and attempt.has_pending:
+        if attempt.has_pending:
+            mails = await loading
             self._lanes = Lanes(
                 attempt,
                 mails,
@@ -159,8 +152,12 @@ class SliceRun:
                 opens=self._opens,
                 changed=commit.changed,
             )
-            helpers.append(tasks.create_task(self._lanes.keep_open()))
-            helpers.append(tasks.create_task(self._stop_after(LONGEST_ATTEMPT, "it has run for ten minutes")))
+            companions += [
+                tasks.create_task(self._lanes.keep_open()),
+                tasks.create_task(self._hand_back_in_time()),
+            ]
+        else:
+            loading.cancel()
         await commit.until(lambda: attempt.is_drained)
         self.stop("nobody is left")
         self._go_on()
@@ -175,19 +172,26 @@ class SliceRun:
     async def _open(self) -> None:
         """The marker, then the list of all markers; files only where there is a stranger's marker."""
         store, opened = self._here.store, f"{self._folder}/opened/{self._range}"
-        await self._patiently(lambda: store.create(f"{opened}/{self.attempt.nonce}", b""))
-        nonces = await self._patiently(lambda: store.names(opened))
+        await self._patience.until_done(lambda: store.create(f"{opened}/{self.attempt.nonce}", b""))
+        if events.armed:
+            events.happened("marked")
+        nonces = await self._patience.until_done(lambda: store.names(opened))
         files: list[LedgerRecord] = []
         if self.attempt.strangers(nonces):
             log.warning(
                 "slice %s of %s was begun by an attempt unknown to its ledger", self._range, self._part.batch
             )
             folder = f"{self._folder}/outcomes/{self._range}"
-            for name in await self._patiently(lambda: store.names(folder)):
-                content = await self._patiently(partial(store.get, f"{folder}/{name}"))
-                files.append(LedgerRecord.model_validate_json(content))
+            for name in await self._patience.until_done(lambda: store.names(folder)):
+                files.append(await self._patience.until_done(partial(self._read, f"{folder}/{name}")))
         self.attempt.listed(nonces, files)
         self.commit.changed()
+
+    async def _read(self, name: str) -> LedgerRecord:
+        try:
+            return LedgerRecord.model_validate_json(await self._here.store.get(name))
+        except ValidationError:
+            raise StoreError(f"The outcome file {name} is damaged, or of another version.") from None
 
     async def _file(self) -> PartResult:
         """The outcome file, the markers once more, and what the workflow is told."""
@@ -199,9 +203,9 @@ class SliceRun:
             content = final.model_dump_json().encode()
             file = f"{self._range}/{hashlib.sha256(content).hexdigest()[:32]}"
             name = f"{self._folder}/outcomes/{file}"
-            await self._patiently(lambda: store.put(name, content))
+            await self._patience.until_done(lambda: store.put(name, content))
             await self._keep_words()
-        names = await self._patiently(lambda: store.names(f"{self._folder}/opened/{self._range}"))
+        names = await self._patience.until_done(lambda: store.names(f"{self._folder}/opened/{self._range}"))
         if self.attempt.strangers(names):
             self.attempt.die()
             raise self._over()
@@ -230,40 +234,7 @@ class SliceRun:
                     f"{self._folder}/words/{self._range}/{self.attempt.nonce}", "\n".join(lines).encode()
                 )
 
-    async def _patiently(self, do: Callable[[], Awaitable[T]]) -> T:
-        """Do it; where the store is out of reach, wait and do it again, for as long as the attempt lives."""
-        delays = growing_delays()
-        while True:
-            try:
-                found = await do()
-            except StoreError as error:
-                since = self._waiting.since if self._waiting else datetime.now(UTC)
-                self._waiting = Waiting(what=str(error), since=since)
-                log.warning("waiting: %s", error)
-                await asyncio.sleep(next(delays))
-                self._go_on()
-            else:
-                self._waiting = None
-                return found
-
-    # The batch
-
-    async def _first_control(self) -> None:
-        """The batch is asked before the first intent: a stop may have met this slice between two attempts."""
-        await self.commit.until(lambda: self._answered or self.attempt.phase is Phase.FAILING)
-
-    async def _ask_control(self) -> None:
-        handle = self._here.client.get_workflow_handle(
-            self._info.workflow_id or "", run_id=self._info.workflow_run_id
-        )
-        while True:
-            with suppress(RPCError, WorkflowQueryFailedError, ValidationError):
-                control = await handle.query(
-                    "control", self._key, result_type=Control, rpc_timeout=timedelta(seconds=10)
-                )
-                self._heed(control)
-            pause = CONTROL_EVERY if self._answered and self._opens else CONTROL_EVERY / 4
-            await asyncio.sleep(pause)
+    # What it is told
 
     def _heed(self, control: Control) -> None:
         self._opens = control.opens_connections
@@ -272,41 +243,25 @@ class SliceRun:
             self._lanes.grant(control.opens_connections)
         if control.cancelled:
             self._withdrawn(self.attempt.cancel())
-        elif control.stop:
-            self.stop("the batch told it to")
         self.commit.changed()
 
-    async def _tell_waiting(self) -> None:
-        """Tell the batch what this slice waits for, so that `progress` and the Web UI can say it."""
-        handle = self._here.client.get_workflow_handle(
-            self._info.workflow_id or "", run_id=self._info.workflow_run_id
-        )
-        pause = 1.0
-        while True:
-            await asyncio.sleep(pause)
-            waiting = self.waiting
-            if (waiting and waiting.what) == (self._told and self._told.what):
-                continue
-            with suppress(RPCError):
-                await handle.signal("waiting", args=[self._key, waiting], rpc_timeout=timedelta(seconds=10))
-                self._told = waiting
-                pause = min(pause * 1.5, 30.0)
-                if waiting:
-                    log.warning("slice %s of %s waits: %s", self._range, self._part.batch, waiting.what)
-
-    async def _stop_after(self, seconds: float, why: str) -> None:
-        await asyncio.sleep(seconds)
-        self.stop(why)
+    async def _hand_back_in_time(self) -> None:
+        """After ten minutes of mailing; one that waits has nothing to hand back, and would only wait on."""
+        await asyncio.sleep(LONGEST_ATTEMPT)
+        while self.waiting or not self._opens:  # noqa: ASYNC110 - a look a second, after ten minutes
+            await asyncio.sleep(1.0)
+        self.stop("it has run for ten minutes")
 
     async def _heed_shutdown(self) -> None:
-        """The worker stops: hand back; what the relay has not answered within the grace is cut off."""
+        """The worker stops: hand back; what relay or store has not answered within the grace is given up."""
         await activity.wait_for_worker_shutdown()
-        began = time.monotonic()
         self.stop("its worker is stopping")
-        grace = self._here.settings.batch_grace.total_seconds() * GRACE_FOR_THE_RELAY
-        await asyncio.sleep(max(0.0, began + grace - time.monotonic()))
+        await asyncio.sleep(self._here.settings.batch_grace.total_seconds() * GRACE_FOR_THE_RELAY)
         if self._lanes is not None:
             self._lanes.close_all()
+        if self._patience.waiting:
+            self.attempt.give_up()
+            self._patience.end()
 
     # How it is done
 

@@ -54,7 +54,14 @@ class EngineError(OutOfReachError):
 
 
 class StoreError(OutOfReachError):
-    """The store cannot be reached, read or written."""
+    """The store cannot be reached, read or written.
+
+    `in_short` names no object, so that everyone who waits for the same store says the same.
+    """
+
+    def __init__(self, message: str = "", in_short: str = "") -> None:
+        super().__init__(message)
+        self.in_short = in_short or message
 
 
 class MissingObjectError(StoreError, KeyError):

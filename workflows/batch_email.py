@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from temporalio import workflow
 
+from batchmail.batch.options import ListFacts
 from batchmail.batch.outcomes import Outcome
 from batchmail.batch.progress import Control, Doing, Progress, Waiting
 from batchmail.batch.result import BatchResult, Status
@@ -44,32 +45,12 @@ class BatchEmailWorkflow:
         if request is None:
             raise refused("there is none: give a list and a message")
         self._request = request
-        started = workflow.now()
-        snapshot = request.snapshot or await self._snapshot()
+        snapshot, facts = await self._snapshot()
         opened = await self._uncancelled(self._open(snapshot))
-        if opened.receipt is not None:
-            return opened.receipt
         self._total = opened.total
-        slices = await self._mail(snapshot, opened)
-        settled = workflow.now()
-        self._say(Doing.REPORTING)
-        result = await self._uncancelled(
-            calls.WRITE_REPORT(
-                ReportTask(
-                    batch=workflow.info().workflow_id,
-                    snapshot=snapshot,
-                    files=tuple(slices.files),
-                    resent=slices.resent,
-                    status=Status.CANCELLED if self._cancelled else Status.COMPLETED,
-                    started=started,
-                    settled=settled,
-                ),
-                summary=f"report on {opened.total:,} recipients",
-                options=request.options,
-            )
-        )
-        if request.options.admins:
-            result = await self._notify(result, snapshot, opened)
+        result = opened.receipt or await self._mail_and_report(snapshot, facts, opened)
+        if request.options.admins and not result.admin_notified:
+            result = await self._notify(result, snapshot, facts.name if facts else opened.list_name, opened)
         self._say(Doing.DONE)
         return result
 
@@ -87,38 +68,36 @@ class BatchEmailWorkflow:
             next_try=slices.next_try,
             slices_running=slices.running,
             slices_left=slices.left,
-            waiting=tuple(slices.waiting.values()),
+            waiting=tuple(one for all_of in self._under_way for one in all_of.waiting.values()),
             cancelled=self._cancelled,
         )
 
     @workflow.query
     def control(self, slice_range: str) -> Control:
         """What the batch wants of the slice of this row range: asked by its attempts."""
-        if slice_range == NOTICE and self._notices is not None:
-            return Control(cancelled=self._notices.cancelled)
-        return self._slices.control(slice_range) if self._slices is not None else Control()
+        of_notices = slice_range == NOTICE and self._notices is not None
+        slices = self._notices if of_notices else self._slices
+        return slices.control(slice_range) if slices is not None else Control()
 
     @workflow.signal
     def waiting(self, slice_range: str, what: Waiting | None) -> None:
         """A slice waits for something outside, or (None) no longer does."""
-        if self._slices is None:
-            return
-        if what is None:
-            self._slices.waiting.pop(slice_range, None)
-        else:
-            self._slices.waiting[slice_range] = what
+        for slices in self._under_way:
+            slices.note(slice_range, what)
         self._say(self._doing)
 
     # The steps
 
-    async def _snapshot(self) -> str:
+    async def _snapshot(self) -> tuple[str, ListFacts | None]:
         request = self._request
+        if request.snapshot is not None:
+            return request.snapshot, request.list_facts
         taken = await calls.SNAPSHOT_LIST(
             ListLocation(location=request.list or "", email_column=request.email_column),
             summary="read the list",
             options=request.options,
         )
-        return taken.snapshot
+        return taken.snapshot, taken.facts
 
     async def _open(self, snapshot: str) -> Opened:
         request = self._request
@@ -129,12 +108,33 @@ class BatchEmailWorkflow:
                 message=request.message,
                 message_location=request.message_location,
                 sender=request.sender,
-                subject=request.subject,
+                admins=request.options.admins,
                 connections=request.options.connections,
                 slice_size=request.options.slice_size,
             ),
             summary="open the batch",
             options=request.options,
+        )
+
+    async def _mail_and_report(self, snapshot: str, facts: ListFacts | None, opened: Opened) -> BatchResult:
+        slices = await self._mail(snapshot, opened)
+        settled = workflow.now()
+        self._say(Doing.REPORTING)
+        return await self._uncancelled(
+            calls.WRITE_REPORT(
+                ReportTask(
+                    batch=workflow.info().workflow_id,
+                    snapshot=snapshot,
+                    files=tuple(slices.files),
+                    resent=slices.resent,
+                    facts=facts,
+                    status=Status.CANCELLED if self._cancelled else Status.COMPLETED,
+                    started=workflow.info().workflow_start_time,
+                    settled=settled,
+                ),
+                summary=f"report on {opened.total:,} recipients",
+                options=self._request.options,
+            )
         )
 
     async def _mail(self, snapshot: str, opened: Opened) -> Slices:
@@ -170,28 +170,33 @@ class BatchEmailWorkflow:
         )
         return slices
 
-    async def _notify(self, result: BatchResult, snapshot: str, opened: Opened) -> BatchResult:
+    async def _notify(self, result: BatchResult, snapshot: str, name: str, opened: Opened) -> BatchResult:
         """The admins' mail is a slice of its own: a row an admin, each mailed once."""
         options = self._request.options
+        admins = tuple(dict.fromkeys(options.admins))
         self._say(Doing.NOTIFYING)
 
         async def send(part: Part) -> PartResult:
             return await calls.NOTIFY_ADMIN(
-                Notice(result=result, list_name=opened.list_name, admins=options.admins, part=part),
-                summary=f"tell {len(options.admins)} admin{'s' if len(options.admins) > 1 else ''}",
+                Notice(result=result, list_name=name, admins=admins, part=part),
+                summary=f"tell {len(admins)} admin{'s' if len(admins) > 1 else ''}",
                 options=options,
             )
 
-        plan = fan_out(Cut(len(options.admins), len(options.admins)), 1)
+        plan = fan_out(Cut(len(admins), len(admins)), 1)
         notices = self._notices = Slices(
-            send=send, delays=options.retry_delays, plan=plan, changed=lambda: None
+            send=send,
+            delays=options.retry_delays,
+            plan=plan,
+            changed=lambda: self._say(Doing.NOTIFYING),
+            key=NOTICE,
         )
         part = Part(
             batch=result.batch_id,
             snapshot=snapshot,
             message=opened.message,
             first=1,
-            last=len(options.admins),
+            last=len(admins),
             connections=1,
         )
         await self._uncancelled(notices.run([part]))
@@ -209,10 +214,13 @@ class BatchEmailWorkflow:
                 if task.cancelled():
                     raise
                 self._cancelled = True
-                under_way = self._notices or self._slices
-                if under_way is not None:
-                    under_way.cancel()
+                for slices in self._under_way[-1:]:
+                    slices.cancel()
                 self._say(self._doing)
+
+    @property
+    def _under_way(self) -> list[Slices]:
+        return [slices for slices in (self._slices, self._notices) if slices is not None]
 
     def _show_mailing(self) -> None:
         slices = self._slices

@@ -23,33 +23,32 @@ from batchmail.batch.slices import FanOut, range_name
 from batchmail.batch.tasks import Part, PartResult
 
 
-@dataclass
+@dataclass(eq=False)
 class Chain:
-    """One slice's parts so far: `part` is the present or next one, `tries` the delays it has waited."""
+    """One slice's parts so far: `part` is the present or next one, `tries` the delays it has waited. Its
+    attempts ask and tell the batch under the name `key`."""
 
     part: Part
+    key: str
     tries: int = 0
     pending: int = 0
     deferred: int = 0
     due: datetime | None = None
-
-    @property
-    def range(self) -> str:
-        """The slice's row range, its name in the store."""
-        return range_name(self.part.first, self.part.last)
 
 
 @dataclass
 class Slices:
     """The slices of one batch, carried through to the last recipient.
 
-    `send` runs one part. `changed` is called after every change that progress shows.
+    `send` runs one part. `changed` is called after every change that progress shows. `key` is the chains'
+    name, their row range unless given.
     """
 
     send: Callable[[Part], Awaitable[PartResult]]
     delays: tuple[timedelta, ...]
     plan: FanOut
     changed: Callable[[], None]
+    key: str | None = None
     files: list[str] = field(default_factory=list)
     settled: Counter[Outcome] = field(default_factory=Counter)
     resent: int = 0
@@ -61,15 +60,16 @@ class Slices:
 
     async def run(self, parts: Iterable[Part]) -> None:
         """Until every recipient is settled."""
-        self._ready.extend(Chain(part) for part in parts)
-        tasks: set[asyncio.Task[None]] = set()
+        for part in parts:
+            self._ready.append(Chain(part, self.key or range_name(part.first, part.last)))
+        tasks: list[asyncio.Task[None]] = []
         try:
             while self._ready or self._deferred or tasks:
                 self._take_due()
                 while self._ready and len(self._running) < self.plan.at_once + self.plan.ahead:
                     chain = self._ready.popleft()
                     self._running.append(chain)
-                    tasks.add(asyncio.create_task(self._one(chain)))
+                    tasks.append(asyncio.create_task(self._one(chain)))
                 self.changed()
                 tasks = await self._something(tasks)
         finally:
@@ -82,8 +82,17 @@ class Slices:
 
     def control(self, slice_range: str) -> Control:
         """What the batch wants of this slice."""
-        opening = [chain.range for chain in self._running[: self.plan.at_once]]
+        opening = [chain.key for chain in self._running[: self.plan.at_once]]
         return Control(opens_connections=slice_range in opening, cancelled=self.cancelled)
+
+    def note(self, key: str, what: Waiting | None) -> None:
+        """The slice waits for something, or no longer does. Since when it does is kept from part to part."""
+        if what is None or not any(chain.key == key for chain in self._running):
+            self.waiting.pop(key, None)
+        else:
+            before = self.waiting.get(key)
+            same = before is not None and before.what == what.what
+            self.waiting[key] = before if before is not None and same else what
 
     @property
     def running(self) -> int:
@@ -115,7 +124,7 @@ class Slices:
         )
         result = await self.send(part)
         self._running.remove(chain)
-        self.waiting.pop(chain.range, None)
+        self.waiting.pop(chain.key, None)
         if result.file is not None:
             self.files.append(result.file)
         self.settled.update(result.counts)
@@ -141,7 +150,7 @@ class Slices:
             chain.due, chain.deferred = None, 0
             self._ready.append(chain)
 
-    async def _something(self, tasks: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
+    async def _something(self, tasks: list[asyncio.Task[None]]) -> list[asyncio.Task[None]]:
         """Wait until a part has ended, deferred recipients are due, or the batch is cancelled."""
         was_cancelled = self.cancelled
 
@@ -156,4 +165,4 @@ class Slices:
         for task in tasks:
             if task.done():
                 task.result()
-        return {task for task in tasks if not task.done()}
+        return [task for task in tasks if not task.done()]

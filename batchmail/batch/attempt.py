@@ -94,6 +94,7 @@ class Attempt:
         self._acknowledged_changes = 0
         self._losses: dict[int, int] = {}
         self._fault: Cause | None = None
+        self._fresh_first = False
         self._abandoned = False
 
     # Heartbeats: one at a time
@@ -218,16 +219,20 @@ class Attempt:
         """Whether `name` would find somebody."""
         if self.phase is not Phase.MAILING:
             return False
-        if self._again:
-            return True
-        self._cursor = self._first_pending()
-        return self._cursor >= 0
+        return bool(self._again) or self._fresh() >= 0
 
     def name(self) -> Intent | None:
-        """The next pending row becomes an intent, or None where nobody is to be named."""
+        """The next pending row becomes an intent, or None where nobody is to be named.
+
+        After a relay fault those who met it wait behind the others: it may be theirs alone.
+        """
         if not self.has_pending:
             return None
-        row = self._again.popleft() if self._again else self._cursor
+        if self._again and not (self._fresh_first and self._fresh() >= 0):
+            row = self._again.popleft()
+        else:
+            row = self._fresh()
+            self._cursor = row + 1
         self.ledger.name(row)
         intent = Intent(row)
         self._open.add(intent)
@@ -253,6 +258,7 @@ class Attempt:
         row, cause = intent.row, verdict.cause
         follows = verdict.follows
         if follows is Follows.SENT:
+            self._fresh_first = False
             self.ledger.settle(row, Outcome.SENT, NO_CAUSE)
         elif follows in (Follows.REJECTED, Follows.DEFERRED):
             follows = self._refused(row, follows, cause)
@@ -260,6 +266,8 @@ class Attempt:
             self._pend(row)
         else:
             self._lost(row, follows is Follows.IN_DOUBT, cause)
+        if follows is Follows.RELAY_FAULT:
+            self._fresh_first = True
         return follows
 
     def withdraw(self, intent: Intent) -> None:
@@ -279,6 +287,11 @@ class Attempt:
             self.phase = Phase.STOPPING
             return self._withdraw(self._unsent + self._asked)
         return []
+
+    def give_up(self) -> None:
+        """End by a failure that carries the ledger: a result cannot be had now."""
+        if self.phase is not Phase.DEAD:
+            self._end_by_failure(self._asked)
 
     def cancel(self) -> list[Intent]:
         """The batch is cancelled: hand back, with everybody left settled as not to be mailed."""
@@ -331,8 +344,11 @@ class Attempt:
 
     # How it is done
 
-    def _first_pending(self) -> int:
-        return self.ledger.states.find(at.PENDING, max(self._cursor, 0)) if self._cursor >= 0 else -1
+    def _fresh(self) -> int:
+        """The first row pending from the start and never named here, or -1. Others are in `_again`."""
+        if self._cursor >= 0:
+            self._cursor = self.ledger.states.find(at.PENDING, self._cursor)
+        return self._cursor
 
     def _close(self, intent: Intent) -> None:
         intent.open = False

@@ -48,6 +48,16 @@ class BatchOptions(BaseModel):
     """Who is told when the batch has ended."""
 
 
+class ListFacts(BaseModel):
+    """What a list had beside its recipients."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    duplicates: int = 0
+    invalid_rows: int = 0
+
+
 class BatchRequest(BaseModel):
     """Input of BatchEmailWorkflow: a list and a message, each by its id in the store or by its location.
 
@@ -63,8 +73,8 @@ class BatchRequest(BaseModel):
     message_location: str | None = None
     sender: str | None = None
     """Replaces the message's own `from` (message_location only)."""
-    subject: str | None = None
-    """Replaces the message's own `subject` (message_location only)."""
+    list_facts: ListFacts | None = None
+    """What the list had beside its recipients, with `snapshot`: two lists may have one snapshot."""
     options: BatchOptions = BatchOptions()
 
     @model_validator(mode="after")
@@ -73,6 +83,6 @@ class BatchRequest(BaseModel):
             raise ValueError("give either `snapshot` (an id in the store) or `list` (a location), not both")
         if (self.message is None) == (self.message_location is None):
             raise ValueError("give either `message` (an id in the store) or `message_location`, not both")
-        if self.message is not None and (self.sender is not None or self.subject is not None):
-            raise ValueError("`sender` and `subject` go with `message_location`: a message by id has its own")
+        if self.message is not None and self.sender is not None:
+            raise ValueError("`sender` goes with `message_location`: a message by id has its own")
         return self

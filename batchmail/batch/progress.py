@@ -71,7 +71,5 @@ class Control(BaseModel):
 
     opens_connections: bool = True
     """Whether this slice may open connections; otherwise it uses those that others of its worker leave."""
-    stop: bool = False
-    """Hand back."""
     cancelled: bool = False
     """Nobody new is mailed: settle everyone left as not to be mailed."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict
 
 from batchmail.batch.ledger import LedgerRecord
-from batchmail.batch.options import InDoubt
+from batchmail.batch.options import InDoubt, ListFacts
 from batchmail.batch.outcomes import Outcome
 from batchmail.batch.result import BatchResult, Status
 
@@ -27,6 +27,7 @@ class Taken(_Model):
     """Result of snapshot_list."""
 
     snapshot: str
+    facts: ListFacts | None = None
 
 
 class Opening(_Model):
@@ -37,7 +38,7 @@ class Opening(_Model):
     message: str | None = None
     message_location: str | None = None
     sender: str | None = None
-    subject: str | None = None
+    admins: tuple[str, ...] = ()
     connections: int
     slice_size: int | None = None
 
@@ -94,6 +95,8 @@ class ReportTask(_Model):
     """Names in the store of the outcome files that the slices' results named."""
     resent: int = 0
     """Resends by the slices' results, those of parts that settled nobody included."""
+    facts: ListFacts | None = None
+    """Of this batch's very list; None: those of the snapshot's first list."""
     status: Status
     started: datetime
     settled: datetime

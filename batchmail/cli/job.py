@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from batchmail.batch.options import BatchOptions, BatchRequest
+from batchmail.batch.options import BatchOptions, BatchRequest, ListFacts
 from batchmail.cli.screen import Screen
 from batchmail.cli.wishes import Wishes
 from batchmail.cli.words import count, near
@@ -37,7 +37,14 @@ class Job(NamedTuple):
     @property
     def request(self) -> BatchRequest:
         """The workflow's input: ids and options, nobody's address and no text."""
-        return BatchRequest(snapshot=self.snapshot.id, message=self.message.id, options=self.options)
+        facts = ListFacts(
+            name=self.snapshot.list_name,
+            duplicates=self.snapshot.duplicates,
+            invalid_rows=self.snapshot.invalid_rows,
+        )
+        return BatchRequest(
+            snapshot=self.snapshot.id, list_facts=facts, message=self.message.id, options=self.options
+        )
 
 
 async def read_job(wishes: Wishes, settings: Settings, store: Store, screen: Screen) -> Job:

@@ -147,7 +147,7 @@ async def record(target: Path) -> None:
                 place = folder / shape.__name__
                 place.mkdir()
                 relay = RelayProcess(place / "relay", Behaviour())
-                bench = Bench(client, server.address, place, relay, Behaviour())
+                bench = Bench(client, server.address, place, relay, Behaviour(), cached_workflows="100")
                 try:
                     handle = await shape(bench)
                     try:

@@ -261,3 +261,13 @@ def test_what_the_relay_did_not_say_neither_makes_nor_breaks_a_streak() -> None:
     assert streak({unfilled: STREAK}) is None
     assert streak({NO_RELAYING.cause: STREAK, lost: 1, unfilled: 1}) == NO_RELAYING.cause
     assert streak({}) is None
+
+
+def test_who_is_refused_for_a_fault_of_his_own_does_not_keep_the_others_waiting() -> None:
+    """The first sixty of a list are at one company that blocks the sender; everybody else is not."""
+    attempt = mailing(b"P" * 300)
+    for _ in range(1_000):
+        if attempt.has_pending:
+            intent = body_out(attempt)
+            attempt.concluded(intent, NO_RELAYING if intent.row < 60 else SENT)
+    assert attempt.ledger.counts() == {Outcome.SENT: 240, Outcome.REJECTED: 60}

@@ -19,7 +19,7 @@ BY_ID = {"snapshot": "s1", "message": "m1"}
         BY_ID,
         {"snapshot": "s1", "message_location": "m.md"},
         {"list": "l.csv", "message": "m1"},
-        {"list": "l.csv", "email_column": "Mail", "message_location": "m.md", "subject": "Hi"},
+        {"list": "l.csv", "email_column": "Mail", "message_location": "m.md"},
     ],
 )
 def test_list_and_message_are_given_by_id_or_by_location(request_: dict[str, str]) -> None:

@@ -56,4 +56,4 @@ def test_the_web_ui_shows_who_waits_for_what_and_since_when() -> None:
 
 def test_a_slice_nobody_speaks_to_mails_on() -> None:
     control = Control()
-    assert (control.opens_connections, control.stop, control.cancelled) == (True, False, False)
+    assert (control.opens_connections, control.cancelled) == (True, False)
