@@ -19,6 +19,7 @@ from aiosmtplib.errors import SMTPAuthenticationError, SMTPException, SMTPHeloEr
 
 from batchmail.batch.outcomes import Cause, Stage
 from batchmail.relay.faults import UnusableRelayError, explained
+from batchmail.relay.reach import connected
 from batchmail.relay.session import Conversation, Offers, Session
 from batchmail.relay.stages import STAGES, Stages
 from batchmail.settings import Relay, Tls, is_loopback
@@ -65,8 +66,7 @@ async def _open(relay: Relay, stages: Stages) -> aiosmtplib.SMTP:
         return stages[stage].time_out.total_seconds()
 
     with explained(relay, Stage.CONNECT):
-        async with asyncio.timeout(time_out(Stage.CONNECT)):
-            sock = await _connect(relay)
+        sock = await connected(relay.host, relay.port, time_out(Stage.CONNECT))
     try:
         _keep_the_password_private(relay, sock)
         client = aiosmtplib.SMTP(
@@ -98,33 +98,6 @@ async def _open(relay: Relay, stages: Stages) -> aiosmtplib.SMTP:
         sock.close()
         raise
     return client
-
-
-async def _connect(relay: Relay) -> socket.socket:
-    """A socket connected to the first of the relay's addresses that answers.
-
-    By ourselves, since aiosmtplib knows one time-out for the connection and for the greeting, which may take
-    ten times as long.
-    """
-    loop = asyncio.get_running_loop()
-    failure: OSError | None = None
-    for family, kind, protocol, _, address in await loop.getaddrinfo(
-        relay.host, relay.port, type=socket.SOCK_STREAM
-    ):
-        sock = socket.socket(family, kind, protocol)
-        try:
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await loop.sock_connect(sock, address)
-        except OSError as error:
-            sock.close()
-            failure = error
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
-    raise failure or OSError("no address")
 
 
 def _keep_the_password_private(relay: Relay, sock: socket.socket) -> None:
