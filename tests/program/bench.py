@@ -16,6 +16,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
 from temporalio.client import Client, WorkflowHandle
 
 from batchmail.batch.options import BatchOptions, BatchRequest
@@ -28,6 +29,10 @@ from tests.relays import Behaviour, RelayProcess
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 HEARTBEAT_TIMEOUT = timedelta(seconds=2)
+RETRY_INTERVAL = timedelta(seconds=0.2)
+
+KEPT_OR_NOT = pytest.mark.parametrize("cached_workflows", ["100", "0"], ids=["kept", "not kept"])
+"""For tests that must hold also where a worker keeps no workflow in memory: each task replays its history."""
 
 Handle = WorkflowHandle[Any, BatchResult]
 
@@ -100,7 +105,13 @@ class Bench:
     """One store, one task queue, one relay."""
 
     def __init__(
-        self, client: Client, address: str, folder: Path, relay: RelayProcess, behaviour: Behaviour
+        self,
+        client: Client,
+        address: str,
+        folder: Path,
+        relay: RelayProcess,
+        behaviour: Behaviour,
+        cached_workflows: str,
     ) -> None:
         self.client = client
         self.relay = relay
@@ -113,6 +124,7 @@ class Bench:
             "TEMPORAL_ADDRESS": address,
             "BATCH_STORE": str(self.store.root),
             "BATCH_TASK_QUEUE": self.queue,
+            "BATCH_CACHED_WORKFLOWS": cached_workflows,
             "SMTP_HOST": relay.host,
             "SMTP_PORT": str(relay.port),
         }
@@ -141,6 +153,7 @@ class Bench:
         message = read_message(text)
         await save_message(self.store, message)
         options.setdefault("heartbeat_timeout", HEARTBEAT_TIMEOUT)
+        options.setdefault("retry_interval", RETRY_INTERVAL)
         return BatchRequest(snapshot=scan.snapshot.id, message=message.id, options=BatchOptions(**options))
 
     async def start(self, recipients: int, batch: str | None = None, **options: Any) -> Handle:

@@ -25,13 +25,23 @@ def temporal_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
+def cached_workflows() -> str:
+    """How many workflows a worker keeps in memory; KEPT_OR_NOT has it none as well."""
+    return "100"
+
+
+@pytest.fixture
 async def bench(
-    request: pytest.FixtureRequest, temporal_server: str, tmp_path: Path, start_relay: StartRelay
+    request: pytest.FixtureRequest,
+    temporal_server: str,
+    tmp_path: Path,
+    start_relay: StartRelay,
+    cached_workflows: str,
 ) -> AsyncIterator[Bench]:
     """A bench for whole batches; `@pytest.mark.behaviour(Behaviour(…))` says how its relay behaves."""
     mark = request.node.get_closest_marker("behaviour")
     behaviour = mark.args[0] if mark else Behaviour()
     client = await connect(address=temporal_server)
-    found = Bench(client, temporal_server, tmp_path, start_relay(behaviour), behaviour)
+    found = Bench(client, temporal_server, tmp_path, start_relay(behaviour), behaviour, cached_workflows)
     yield found
     found.stop()

@@ -10,7 +10,7 @@ import pytest
 from temporalio.client import WorkflowExecutionStatus
 
 from batchmail.batch.result import Status
-from tests.program.bench import Bench, Handle, waiting
+from tests.program.bench import KEPT_OR_NOT, Bench, Handle, waiting
 
 CONNECTIONS = 5
 """Of the one slice in these tests: so many may be in doubt for each worker that dies."""
@@ -57,6 +57,7 @@ async def test_a_worker_killed_again_and_again_still_finishes(bench: Bench) -> N
     assert sum(row.in_doubt == "yes" for row in rows) <= 2 * CONNECTIONS
 
 
+@KEPT_OR_NOT
 async def test_a_stopped_worker_leaves_nobody_in_doubt(bench: Bench) -> None:
     first = await bench.worker()
     handle = await bench.start(2_000, connections=CONNECTIONS, slice_size=1_000)
@@ -89,6 +90,7 @@ async def test_a_frozen_worker_begins_nothing_once_it_is_thawed(bench: Bench) ->
     assert max(bench.accepted().values()) == 1, "under hold nobody is ever accepted twice"
 
 
+@KEPT_OR_NOT
 async def test_a_batch_cancelled_between_two_attempts_mails_nobody_new(bench: Bench) -> None:
     victim = await bench.worker(arm="body_sent:60=kill")
     handle = await bench.start(RECIPIENTS, admins=("admin@example.org",), **ONE_SLICE)
@@ -116,6 +118,7 @@ async def test_a_batch_cancelled_before_it_is_opened_mails_nobody_and_says_so(be
     bench.assert_the_promise(result)
 
 
+@KEPT_OR_NOT
 async def test_a_running_batch_that_is_cancelled_settles_reports_and_notifies(bench: Bench) -> None:
     await bench.worker()
     handle = await bench.start(3_000, admins=("admin@example.org",), connections=5, slice_size=500)
@@ -148,6 +151,7 @@ async def test_a_worker_whose_heartbeats_answers_are_lost_hands_its_ledger_on(be
     assert result.sent + result.unknown == 2_000
 
 
+@KEPT_OR_NOT
 async def test_the_relay_comes_back_and_the_batch_goes_on(bench: Bench) -> None:
     await bench.worker()
     handle = await bench.start(2_000, connections=5, slice_size=1_000)

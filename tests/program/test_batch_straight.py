@@ -10,7 +10,7 @@ import pytest
 
 from batchmail.batch.progress import Doing, Progress
 from batchmail.batch.result import Status
-from tests.program.bench import Bench, address
+from tests.program.bench import KEPT_OR_NOT, Bench, address
 from tests.relays import Behaviour, Fault
 
 
@@ -40,14 +40,7 @@ async def test_a_relay_without_extensions_is_enough(bench: Bench) -> None:
     bench.assert_the_promise(result)
 
 
-async def test_a_worker_that_keeps_no_workflow_in_memory_does_the_same(bench: Bench) -> None:
-    await bench.worker(BATCH_CACHED_WORKFLOWS="0")
-    result = await (await bench.start(100, admins=("admin@example.org",))).result()
-    assert result.sent == 100
-    assert result.admin_notified
-    assert sum(bench.accepted().values()) == 101
-
-
+@KEPT_OR_NOT
 async def test_the_admins_are_told_once_with_the_counts(bench: Bench, tmp_path: Path) -> None:
     mails = tmp_path / "mails"
     mails.mkdir()
