@@ -2,7 +2,7 @@
 
 snapshots/<id>/manifest.json                 a Snapshot; written last, so who finds it finds the rest
 snapshots/<id>/recipients/<n:06d>.jsonl      from 000000; `block_rows` lines [line,address,[cells…]] each
-snapshots/<id>/invalid.jsonl                 lines [line,reason]; only if there are such rows
+snapshots/<id>/invalid.jsonl                 lines [line,reason], of the list read last; only if it had any
 """
 
 from __future__ import annotations
@@ -97,15 +97,6 @@ async def all_recipients(store: Store, snapshot: Snapshot) -> AsyncIterator[list
     """Every recipient in order, block by block. Raises MissingObjectError, StoreError."""
     for number in range(snapshot.blocks):
         yield await _read_block(store, snapshot, number, 0, snapshot.block_rows)
-
-
-async def read_invalid(store: Store, snapshot: Snapshot) -> list[InvalidRow]:
-    """The rows that were left out, in order. Raises MissingObjectError, StoreError."""
-    if not snapshot.invalid_rows:
-        return []
-    name = invalid_name(snapshot.id)
-    lines = (await store.get(name)).splitlines()
-    return [InvalidRow(line, reason) for line, reason in _parsed(store, name, lines)]
 
 
 async def _read_block(store: Store, snapshot: Snapshot, number: int, begin: int, end: int) -> list[Recipient]:

@@ -46,7 +46,7 @@ class Scan(NamedTuple):
     invalid: tuple[InvalidRow, ...]
     """The first 1,000 rows that were left out."""
     already_there: bool
-    """The store had this snapshot; nothing was written."""
+    """The store had this snapshot; nothing was written but other rows left out."""
 
 
 async def take_snapshot(
@@ -58,8 +58,9 @@ async def take_snapshot(
 ) -> Scan:
     """Read the list at `location` and keep it in `store`, durably.
 
-    `progress` is called now and then, on this event loop, with the number of rows read so far; the reading
-    itself happens in a thread. Raises ListError for a list that cannot be used as a whole, StoreError.
+    `progress` is called on this event loop with the number of rows read so far: now and then while a thread
+    reads them, and again after each block that is written, so that who listens hears of life to the end.
+    Raises ListError for a list that cannot be used as a whole, StoreError.
     """
     loop = asyncio.get_running_loop()
     abandoned = threading.Event()
@@ -79,8 +80,9 @@ async def take_snapshot(
         try:
             there = await load_snapshot(store, copy.snapshot.id)
         except MissingObjectError:
-            await _write(store, copy)
+            await _write(store, copy, progress)
             return Scan(copy.snapshot, copy.first_invalid, already_there=False)
+        await _keep_invalid(store, copy)
     snapshot = copy.snapshot.model_copy(update={"block_rows": there.block_rows})
     return Scan(snapshot, copy.first_invalid, already_there=True)
 
@@ -168,11 +170,19 @@ def _nobody(path: Path, invalid_rows: int, first_invalid: list[InvalidRow]) -> L
     return ListError(f"The list {path} has no usable row: {rows}; line {line}: {reason}.")
 
 
-async def _write(store: Store, copy: _Copy) -> None:
+async def _write(store: Store, copy: _Copy, progress: Callable[[int], None] | None) -> None:
     snapshot = copy.snapshot
     for number in range(snapshot.blocks):
         block = b"".join(islice(copy.rows, snapshot.block_rows))
         await store.put(block_name(snapshot.id, number), block)
-    if snapshot.invalid_rows:
-        await store.put(invalid_name(snapshot.id), copy.invalid.read())
+        if progress is not None:
+            progress(snapshot.total + snapshot.duplicates + snapshot.invalid_rows)
+    await _keep_invalid(store, copy)
     await store.put(manifest_name(snapshot.id), snapshot.model_dump_json().encode())
+
+
+async def _keep_invalid(store: Store, copy: _Copy) -> None:
+    """Keep the rows left out: the id does not cover them, so what is there may be another list's."""
+    name, content = invalid_name(copy.snapshot.id), copy.invalid.read()
+    if content and await store.find(name) != content:
+        await store.put(name, content)

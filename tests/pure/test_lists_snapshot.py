@@ -20,9 +20,9 @@ from batchmail.lists.snapshot import (
     Snapshot,
     all_recipients,
     block_name,
+    invalid_name,
     load_snapshot,
     manifest_name,
-    read_invalid,
     read_recipients,
 )
 from batchmail.lists.take_snapshot import take_snapshot
@@ -118,7 +118,7 @@ async def test_an_id_changes_with_every_recipient_field_and_name(
 
 
 async def test_a_snapshot_that_is_there_is_not_written_again(store: Store, tmp_path: Path) -> None:
-    first = await take_snapshot(store, csv_file(tmp_path, SMALL))
+    first = await take_snapshot(store, csv_file(tmp_path, SMALL + "bad,Eve\n"))
     folder = store.root / "snapshots" / first.snapshot.id
     before = {path: path.stat() for path in folder.rglob("*")}
     again = await take_snapshot(store, csv_file(tmp_path, SMALL + "bad,Eve\nANN@x.org,A\n", "later.csv"))
@@ -128,6 +128,19 @@ async def test_a_snapshot_that_is_there_is_not_written_again(store: Store, tmp_p
     assert (again.snapshot.invalid_rows, again.snapshot.duplicates) == (1, 1)
     assert again.invalid == (InvalidRow(4, "the address has no @"),)
     assert (await load_snapshot(store, first.snapshot.id)) == first.snapshot
+
+
+async def test_rows_left_out_are_those_of_the_list_read_last(store: Store, tmp_path: Path) -> None:
+    """The id does not cover them, and a person is shown where they lie."""
+    first = await take_snapshot(store, csv_file(tmp_path, SMALL))
+    name = invalid_name(first.snapshot.id)
+    for rows, kept in (
+        ("bad,1\n", b'[4,"the address has no @"]\n'),
+        ("\nbad,1\n", b'[5,"the address has no @"]\n'),
+    ):
+        scan = await take_snapshot(store, csv_file(tmp_path, SMALL + rows))
+        assert scan.already_there
+        assert await store.get(name) == kept
 
 
 async def test_a_snapshot_without_its_manifest_is_made_whole(store: Store, tmp_path: Path) -> None:
@@ -251,12 +264,13 @@ async def test_the_first_thousand_rows_left_out_are_told_and_all_are_kept(
     scan = await take_snapshot(store, csv_file(tmp_path, SMALL + "bad,1\n" * 1500))
     assert scan.snapshot.invalid_rows == 1500
     assert len(scan.invalid) == 1000
-    assert [row.line for row in await read_invalid(store, scan.snapshot)] == list(range(4, 1504))
+    kept = (await store.get(invalid_name(scan.snapshot.id))).splitlines()
+    assert [json.loads(row)[0] for row in kept] == list(range(4, 1504))
 
 
-async def test_a_list_without_bad_rows_has_none_to_read(store: Store, tmp_path: Path) -> None:
+async def test_a_list_without_bad_rows_has_no_object_for_them(store: Store, tmp_path: Path) -> None:
     scan = await take_snapshot(store, csv_file(tmp_path, SMALL))
-    assert await read_invalid(store, scan.snapshot) == []
+    assert await store.find(invalid_name(scan.snapshot.id)) is None
 
 
 @pytest.mark.parametrize(
@@ -282,9 +296,21 @@ async def test_progress_is_told_on_the_event_loop(store: Store, tmp_path: Path) 
     def progress(rows: int) -> None:
         told.append((rows, asyncio.get_running_loop() is not None))
 
-    rows = "".join(f"r{number}@x.org\n" for number in range(3500))
+    rows = "".join(f"r{number}@x.org\n" for number in range(5500))
     await take_snapshot(store, csv_file(tmp_path, "email\n" + rows), progress=progress)
-    assert told == [(1000, True), (2000, True), (3000, True)]
+    assert told[:5] == [(rows, True) for rows in range(1000, 6000, 1000)]
+
+
+async def test_progress_is_told_after_each_block_that_is_written(store: Store, tmp_path: Path) -> None:
+    """Writing may take longer than reading: whoever waits must hear of both."""
+    told: list[tuple[int, int]] = []
+
+    def progress(rows: int) -> None:
+        told.append((rows, len(list(store.root.glob("snapshots/*/recipients/*")))))
+
+    rows = "".join(f"r{number}@x.org\n" for number in range(5500))
+    await take_snapshot(store, csv_file(tmp_path, "email\n" + rows), progress=progress)
+    assert told[-2:] == [(5500, 1), (5500, 2)]
 
 
 async def test_a_snapshot_that_nobody_waits_for_any_more_stops_reading(store: Store, tmp_path: Path) -> None:
