@@ -77,7 +77,7 @@ class Session(asyncio.Protocol):
 
     `usable`: open, and no transaction under way. `body_begun`: some of the body may have left. `deadline`:
     the event loop's time at which the relay's silence becomes a loss (infinite while the move is ours).
-    `row` is the owner's own note. `conversation` may be exchanged while the session is usable.
+    `conversation` may be exchanged while the session is usable.
     """
 
     __slots__ = (
@@ -100,7 +100,6 @@ class Session(asyncio.Protocol):
         "body_begun",
         "conversation",
         "deadline",
-        "row",
         "usable",
     )
 
@@ -116,7 +115,6 @@ class Session(asyncio.Protocol):
         self.usable = True
         self.body_begun = False
         self.deadline = inf
-        self.row = -1
         self._transport = transport
         self._offers = offers
         self._loop = asyncio.get_running_loop()
@@ -144,16 +142,6 @@ class Session(asyncio.Protocol):
     def eight_bit(self) -> bool:
         """Whether a body may hold octets above 127 (RFC 6152)."""
         return self._offers.eight_bit
-
-    @property
-    def utf8(self) -> bool:
-        """Whether addresses and header fields may be UTF-8 (RFC 6531)."""
-        return self._offers.utf8
-
-    @property
-    def max_size(self) -> int | None:
-        """The largest message the relay takes, in octets; None where it names no limit (RFC 1870)."""
-        return self._offers.max_size
 
     # What the owner says
 

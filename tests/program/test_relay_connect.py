@@ -313,7 +313,6 @@ async def test_a_relay_without_ehlo_is_greeted_with_helo(start_relay: StartRelay
     talk = Talk()
     async with session_with(relay, talk) as session:
         assert not session.pipelining
-        assert not session.utf8
         assert (await talk.mail(session)).follows is Follows.SENT
 
 

@@ -477,7 +477,6 @@ async def test_a_message_above_the_offered_size_is_rejected_without_asking(start
     relay = start_relay(Behaviour(size=1000))
     talk = Talk()
     async with session_with(relay, talk) as session:
-        assert session.max_size == 1000
         verdict = await talk.mail(session, size=1001)
         assert verdict == (Follows.REJECTED, Cause(Stage.MAIL, 552, "5.3.4"))
         assert session.usable
@@ -489,7 +488,6 @@ async def test_an_address_in_utf8_needs_the_relays_offer(start_relay: StartRelay
     relay = start_relay(Behaviour(utf8=False))
     talk = Talk()
     async with session_with(relay, talk) as session:
-        assert not session.utf8
         verdict = await talk.mail(session, "jürgen@example.com", utf8=True)
         assert verdict == (Follows.REJECTED, Cause(Stage.MAIL, 553, "5.6.7"))
         assert session.usable
@@ -499,9 +497,7 @@ async def test_an_address_in_utf8_goes_where_it_is_offered(start_relay: StartRel
     relay = start_relay()
     talk = Talk()
     async with session_with(relay, talk) as session:
-        assert session.utf8
         assert session.eight_bit
-        assert session.max_size is None
         assert (await talk.mail(session, "jürgen@example.com", utf8=True)).follows is Follows.SENT
     assert relay.record()[0].recipient == "jürgen@example.com"
     (mail,) = [event.line for event in relay.events() if event.event == "mail"]
