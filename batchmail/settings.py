@@ -1,7 +1,7 @@
 """Settings from the environment and `.env`, as typed values.
 
 Temporal's own variables and profiles (TEMPORAL_ADDRESS, …) are read by batchmail.engine, as every Temporal
-tool reads them.
+tool reads them; from `.env` too.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from batchmail.errors import SettingsError
 from batchmail.locations import path_meant
 
+DOTENV = ".env"
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 _RELAY = ("SMTP_HOST", "SMTP_PORT", "SMTP_TLS", "SMTP_USERNAME", "SMTP_PASSWORD")
@@ -91,7 +92,7 @@ class Relay(BaseModel):
 class Settings(BaseSettings):
     """Every setting of ours; docs and README carry the same table (a test compares them)."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(env_file=DOTENV, extra="ignore", frozen=True, env_ignore_empty=True)
 
     smtp_host: str | None = None
     smtp_port: int | None = Field(default=None, ge=1, le=65535)

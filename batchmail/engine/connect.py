@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from datetime import timedelta
 
+from dotenv import dotenv_values
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
@@ -12,6 +14,7 @@ from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.service import RPCError, RPCStatusCode
 
 from batchmail.errors import EngineError, SettingsError
+from batchmail.settings import DOTENV
 
 _TIMEOUT = timedelta(seconds=5)  # for the connection, and for the one call after it
 
@@ -22,7 +25,7 @@ _TLS = "check TEMPORAL_TLS and the TEMPORAL_TLS_… settings or the profile's tl
 async def connect(*, address: str | None = None, namespace: str | None = None) -> Client:
     """A client, connected, whose namespace exists.
 
-    Without `address` everything comes from `temporalio.envconfig`, as in every Temporal tool:
+    Without `address` everything comes from `temporalio.envconfig`, as in every Temporal tool, and `.env`:
     TEMPORAL_ADDRESS (default localhost:7233), TEMPORAL_NAMESPACE, TLS, API key, profiles. With `address`,
     which names a server that has none of these (the embedded one), none of them is read. `namespace`
     overrides what is configured.
@@ -40,7 +43,7 @@ async def connect(*, address: str | None = None, namespace: str | None = None) -
 
 def _configuration() -> ClientConnectConfig:
     try:
-        config = ClientConfig.load_client_connect_config()
+        config = ClientConfig.load_client_connect_config(override_env_vars=_environment())
     except OSError as error:
         raise SettingsError(
             f"Temporal's configuration names {error.filename}, which cannot be read: {error.strerror}."
@@ -53,6 +56,13 @@ def _configuration() -> ClientConnectConfig:
             f"TEMPORAL_ADDRESS: {config['target_host']!r} cannot be used: give host:port without a scheme."
         )
     return config
+
+
+def _environment() -> dict[str, str]:
+    """The environment, and Temporal's variables in `.env` where the environment has none of the name."""
+    in_file = dotenv_values(DOTENV, encoding="utf-8")
+    ours = {name: value for name, value in in_file.items() if name.startswith("TEMPORAL_") and value}
+    return ours | dict(os.environ)
 
 
 async def _open(config: ClientConnectConfig) -> Client:

@@ -76,6 +76,16 @@ async def test_the_address_comes_from_temporals_own_variable(monkeypatch: pytest
     assert address in await said_by_connect()
 
 
+async def test_the_address_comes_from_the_file_env_too_unless_the_environment_has_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("TEMPORAL_ADDRESS=in-file.invalid:7233\nTEMPORAL_TLS=\nSMTP_HOST=h\n")
+    assert "in-file.invalid:7233" in await said_by_connect()
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "in-environment.invalid:7233")
+    assert "in-environment.invalid:7233" in await said_by_connect()
+
+
 async def test_an_unknown_host_is_named_as_such() -> None:
     assert "The host of the Temporal server nowhere.invalid:7233 is not known" in await said_by_connect(
         address="nowhere.invalid:7233"
