@@ -11,10 +11,10 @@ from batchmail.batch.ids import mail_token
 from batchmail.batch.slices import cut, fan_out
 from batchmail.cli.job import Job
 from batchmail.cli.screen import Screen, json_line
-from batchmail.cli.words import count
 from batchmail.errors import FillError, InputError
 from batchmail.lists.snapshot import all_recipients
 from batchmail.message.compiled import rfc5322_date
+from batchmail.report.phrases import count
 from batchmail.store import Store
 
 _SHOWN_FAULTS = 10

@@ -8,13 +8,14 @@ from typing import NamedTuple
 from batchmail.batch.options import BatchOptions, BatchRequest, ListFacts
 from batchmail.cli.screen import Screen
 from batchmail.cli.wishes import Wishes
-from batchmail.cli.words import count, near
+from batchmail.cli.words import near
 from batchmail.lists.location import local_path
 from batchmail.lists.read_list import ListReader
 from batchmail.lists.snapshot import Snapshot, invalid_name
 from batchmail.lists.take_snapshot import Scan, take_snapshot
 from batchmail.message.compiled import CompiledMessage, compile_message
 from batchmail.message.source import MessageSource, find_message, read_message
+from batchmail.report.phrases import count
 from batchmail.settings import Settings
 from batchmail.store import Store
 

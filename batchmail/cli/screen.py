@@ -13,8 +13,8 @@ from typing import TextIO
 from rich.console import Console
 from rich.text import Text
 
-from batchmail.cli.words import printable
 from batchmail.errors import RefusedError
+from batchmail.report.phrases import printable
 
 _LABEL = 10
 _PATIENCE = 2.0  # seconds without a word

@@ -17,11 +17,12 @@ from batchmail.cli.summary import exit_code, show_summary
 from batchmail.cli.surroundings import Surroundings, Working, surroundings
 from batchmail.cli.watching import watched
 from batchmail.cli.wishes import Wishes
-from batchmail.cli.words import command_to_attach, count, near
+from batchmail.cli.words import command_to_attach, near
 from batchmail.client import Batch, find, running, start
 from batchmail.errors import RefusedError, RelayFaultError
 from batchmail.message.source import save_message
 from batchmail.relay.connect import try_relay
+from batchmail.report.phrases import count
 from batchmail.settings import Relay, Settings
 from batchmail.store import Store
 

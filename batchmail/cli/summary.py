@@ -5,7 +5,7 @@ from __future__ import annotations
 from batchmail.batch.options import BatchOptions
 from batchmail.batch.result import BatchResult, Status
 from batchmail.cli.screen import Screen
-from batchmail.cli.words import count, span
+from batchmail.report.phrases import count, span
 
 _NOT_SENT = (
     ("rejected", "refused for good"),

@@ -21,8 +21,9 @@ from batchmail.batch.result import BatchResult
 from batchmail.batch.standing import Silence, Standing
 from batchmail.cli.pace import Pace
 from batchmail.cli.screen import Screen
-from batchmail.cli.words import about, printable
+from batchmail.cli.words import about
 from batchmail.client import Batch
+from batchmail.report.phrases import printable
 
 _BETWEEN_LINES = 5.0  # seconds
 _PATIENCE = 3.0  # seconds without an answer before it is worth a word

@@ -1,4 +1,4 @@
-"""Numbers, times and commands as a person reads them."""
+"""Times to come, paths and commands as a person at the terminal reads them."""
 
 from __future__ import annotations
 
@@ -6,28 +6,11 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-
-def count(number: int, noun: str) -> str:
-    """`1 recipient`, `12,000 recipients`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def span(seconds: float) -> str:
-    """`0.8 s`, `42 s`, `3 min 20 s`, `2 h 5 min`."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    minutes, rest = divmod(whole, 60)
-    if not minutes:
-        return f"{whole} s"
-    if minutes < 60:
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours:,} h {minutes} min" if minutes else f"{hours:,} h"
+from batchmail.report.phrases import span
 
 
 def about(seconds: float) -> str:
-    """The same in whole seconds: `6 s`, `1 min 40 s`."""
+    """A span in whole seconds: `6 s`, `1 min 40 s`."""
     return span(round(seconds)) if seconds >= 9.95 else f"{max(1, round(seconds))} s"
 
 
@@ -37,11 +20,6 @@ def near(path: Path) -> str:
         return str(path.resolve().relative_to(Path.cwd()))
     except (ValueError, OSError):
         return str(path)
-
-
-def printable(text: str) -> str:
-    """`text` without anything a terminal would obey: what a list or a message holds is not ours to trust."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def command_to_attach(arguments: Sequence[str], batch_id: str) -> str:

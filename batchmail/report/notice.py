@@ -16,6 +16,7 @@ from email.utils import format_datetime
 from batchmail.batch.outcomes import FINAL_OUTCOMES, Outcome
 from batchmail.batch.result import BatchResult, Status
 from batchmail.report.failures import Failure
+from batchmail.report.phrases import count, printable, span
 
 _LONGEST_NAME = 100
 _LONGEST_LINE = 998
@@ -68,9 +69,9 @@ def headline(result: BatchResult) -> str:
     else:
         parts = [f"{result.sent:,} of {result.total:,} sent"]
         parts += [
-            f"{count:,} {outcome}"
-            for outcome, count in _counts(result)
-            if outcome is not Outcome.SENT and count
+            f"{number:,} {outcome}"
+            for outcome, number in _counts(result)
+            if outcome is not Outcome.SENT and number
         ]
     if result.status is Status.CANCELLED:
         parts.insert(0, "cancelled")
@@ -79,14 +80,14 @@ def headline(result: BatchResult) -> str:
 
 def _body(result: BatchResult, list_name: str, subject: str, failures: Sequence[Failure]) -> str:
     facts = [("List", list_name), ("Message", subject), ("Batch", result.batch_id)]
-    facts += [("Status", str(result.status)), ("Duration", _duration(result.seconds))]
+    facts += [("Status", str(result.status)), ("Duration", span(result.seconds))]
     lines = [_opening(result), ""]
     lines += [f"{name + ':':10}{value}" for name, value in facts if value]
     lines += ["", f"{'Recipients':12}{result.total:>12,}"]
     lines += [
-        f"  {outcome:10}{count:>12,}  {_MEANING.get(outcome, '')}".rstrip()
-        for outcome, count in _counts(result)
-        if count
+        f"  {outcome:10}{number:>12,}  {_MEANING.get(outcome, '')}".rstrip()
+        for outcome, number in _counts(result)
+        if number
     ]
     remarks = _remarks(result)
     if remarks:
@@ -122,9 +123,9 @@ def _remarks(result: BatchResult) -> list[str]:
         ]
     left_out = []
     if result.duplicates_in_list:
-        left_out.append(_times(result.duplicates_in_list, "duplicate"))
+        left_out.append(count(result.duplicates_in_list, "duplicate"))
     if result.invalid_rows:
-        left_out.append(f"{_times(result.invalid_rows, 'row')} that could not be used")
+        left_out.append(f"{count(result.invalid_rows, 'row')} that could not be used")
     if left_out:
         lines.append(f"Left out of the list: {' and '.join(left_out)}.")
     return lines
@@ -141,22 +142,7 @@ def _counts(result: BatchResult) -> list[tuple[Outcome, int]]:
     return [(outcome, counts[outcome]) for outcome in FINAL_OUTCOMES]
 
 
-def _times(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
-def _duration(seconds: float) -> str:
-    """`3.2 s`, `1 min 25 s`, `26 h 3 min`."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours:,} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
 def _clean(text: str, longest: int = _LONGEST_NAME) -> str:
     """Text from outside as part of one line."""
-    line = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    line = printable(text)
     return line if len(line) <= longest else line[: longest - 1] + "…"

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchmail.cli.pace import WINDOW, Pace
-from batchmail.cli.words import about, command_to_attach, count, printable, span
+from batchmail.cli.words import about, command_to_attach
+from batchmail.report.phrases import count, printable, span
 
 
 @pytest.mark.parametrize(
