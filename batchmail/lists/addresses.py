@@ -11,7 +11,7 @@ import re
 import unicodedata
 from typing import NamedTuple
 
-import email_validator
+from batchmail.email_syntax import EmailNotValidError, checked_syntax
 
 _MAX_OCTETS = 254
 _MAX_LOCAL_OCTETS = 64
@@ -19,10 +19,6 @@ _MAX_LABEL = 63
 _HOPELESS_LENGTH = 1000
 
 _SPECIAL_USE = frozenset({"arpa", "invalid", "local", "localhost", "onion", "test"})
-
-# The library's documented way to accept special-use domains: whether a name can be reached is the relay's to
-# know, and many a relay serves .local or .test.
-email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
 _PLAIN = re.compile(
     r"([A-Za-z0-9!#$%&'*+/=?^_`{|}~-]++(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]++)*+)"
@@ -60,9 +56,8 @@ def usable_address(text: str) -> str | Unusable:
 def _by_library(text: str) -> str | Unusable:
     given_local, _, given_domain = text.partition("@")
     try:
-        found = email_validator.validate_email(
+        found = checked_syntax(
             text,
-            check_deliverability=False,
             allow_smtputf8=True,
             allow_quoted_local=False,
             allow_domain_literal=False,
@@ -70,7 +65,7 @@ def _by_library(text: str) -> str | Unusable:
             # A name of one label is a typing error ("ann@gmail"), unless it is reserved for local use.
             globally_deliverable=given_domain.lower() not in _SPECIAL_USE,
         )
-    except email_validator.EmailNotValidError as error:
+    except EmailNotValidError as error:
         return Unusable(_without_particulars(str(error)))
     # The library lower-cases a few local parts (RFC 2142, such as INFO); here every one keeps its case.
     local = given_local if given_local.isascii() else found.local_part

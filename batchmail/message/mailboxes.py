@@ -7,13 +7,8 @@ from email.headerregistry import Address, AddressHeader
 from email.policy import default
 from typing import cast
 
-import email_validator
-
+from batchmail.email_syntax import EmailNotValidError, checked_syntax
 from batchmail.message.headers import encoded_words, one_line
-
-# The library's documented way to accept special-use domains: whether a name can be reached is the relay's to
-# know, and many a relay serves .local or .test.
-email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*")
 
@@ -24,9 +19,7 @@ class Mailbox:
     def __init__(self, parsed: Address) -> None:
         self.name = one_line(parsed.display_name)
         # globally_deliverable=False: a domain of one label, such as localhost, is the relay's to know too.
-        checked = email_validator.validate_email(
-            parsed.addr_spec, check_deliverability=False, globally_deliverable=False
-        )
+        checked = checked_syntax(parsed.addr_spec, globally_deliverable=False)
         if checked.ascii_email is None:
             raise ValueError("the part before the @ must be plain ASCII")
         self.address = checked.ascii_email
@@ -58,7 +51,7 @@ def read_mailboxes(text: str) -> list[Mailbox]:
         raise ValueError("it is no address; write it as in 'News <news@example.org>'")
     try:
         return [Mailbox(each) for each in found]
-    except email_validator.EmailNotValidError as error:
+    except EmailNotValidError as error:
         raise ValueError(str(error).rstrip(".")) from None
 
 
