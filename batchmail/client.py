@@ -196,7 +196,9 @@ async def find(client: Client, store: Store, batch_id: str) -> Batch | None:
         return Batch(client, batch_id)
     if status is WorkflowExecutionStatus.COMPLETED:
         return Batch(client, batch_id, result=await Batch(client, batch_id).result())
-    if receipt := await load_receipt(store, batch_id):
+    receipt = await load_receipt(store, batch_id)
+    # A run that was ended between receipt and notice is started again: it mails the admins, and nobody else.
+    if receipt is not None and (status is None or receipt.admin_notified):
         return Batch(client, batch_id, result=receipt)
     return None
 

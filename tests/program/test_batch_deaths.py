@@ -11,6 +11,7 @@ from temporalio.client import WorkflowExecutionStatus
 
 from batchmail.batch.result import Status
 from tests.program.bench import KEPT_OR_NOT, Bench, Handle, waiting
+from tests.relays import Behaviour, Fault
 
 CONNECTIONS = 5
 """Of the one slice in these tests: so many may be in doubt for each worker that dies."""
@@ -251,3 +252,19 @@ class Deaf:
                 continue
             sink.write(data)
             await sink.drain()
+
+
+async def test_a_batch_ended_between_receipt_and_notice_still_tells_the_admins(bench: Bench) -> None:
+    bench.relay.behave(Behaviour(faults=(Fault(stage="rcpt", do="hold", match="admin@"),)))
+    await bench.worker()
+    handle = await bench.start(10, admins=("admin@example.org",))
+    await bench.relay.wait_for(lambda event: event.event == "rcpt" and "admin@" in event.address)
+    await handle.terminate()
+    bench.relay.behave(Behaviour())
+    result = await (await bench.start(10, admins=("admin@example.org",))).result()
+    assert result.admin_notified
+    assert result.sent == 10
+    told = [entry.message_id for entry in bench.relay.record() if entry.recipient == "admin@example.org"]
+    assert 1 <= len(told) <= 2, "the terminated attempt may end what it had begun"
+    assert len(set(told)) == 1
+    assert sum(bench.accepted().values()) == 10 + len(told)
