@@ -7,6 +7,7 @@ from email import message_from_bytes
 from pathlib import Path
 
 import pytest
+from temporalio.client import WorkflowFailureError
 
 from batchmail.batch.progress import Doing, Progress
 from batchmail.batch.result import Status
@@ -144,3 +145,21 @@ async def test_a_slice_much_longer_than_its_heartbeat_timeout_takes_one_attempt(
     ]
     assert set(attempts) == {1}
     bench.assert_the_promise(result)
+
+
+async def test_an_admin_who_cannot_be_mailed_is_refused_before_anybody_is(bench: Bench) -> None:
+    await bench.worker()
+    handle = await bench.start(10, admins=("admin@example.org", "a@"))
+    with pytest.raises(WorkflowFailureError) as failure:
+        await handle.result()
+    said = str(failure.value.cause)
+    assert "options.admins: the address number 2 cannot be used" in said
+    assert "a@" not in said.replace("admin@", "")
+    assert not bench.accepted()
+
+
+async def test_an_admin_who_is_named_twice_is_told_once(bench: Bench) -> None:
+    await bench.worker()
+    result = await (await bench.start(3, admins=("admin@example.org", "admin@example.org"))).result()
+    assert result.admin_notified
+    assert bench.accepted()["admin@example.org"] == 1

@@ -15,6 +15,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.surroundings import Surroundings
 from activities.write_report import WriteReport
 from batchmail.batch.ledger import Ledger
+from batchmail.batch.options import ListFacts
 from batchmail.batch.outcomes import NO_CAUSE, Cause, Outcome, Stage
 from batchmail.batch.result import BatchResult, Status
 from batchmail.batch.tasks import ReportTask
@@ -85,13 +86,16 @@ class FinishedBatch:
         content = "\n".join(json.dumps(line) for line in words).encode()
         await self.store.put(f"batches/{BATCH}/words/{first}-{last}/{nonce}", content)
 
-    async def report(self, *, status: Status = Status.COMPLETED, resent: int = 0) -> BatchResult:
+    async def report(
+        self, *, status: Status = Status.COMPLETED, resent: int = 0, facts: ListFacts | None = None
+    ) -> BatchResult:
         """Run the activity."""
         task = ReportTask(
             batch=BATCH,
             snapshot=self.snapshot.id,
             files=tuple(self.files),
             resent=resent,
+            facts=facts,
             status=status,
             started=STARTED,
             settled=STARTED + timedelta(seconds=90),

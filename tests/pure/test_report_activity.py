@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from batchmail.batch.options import ListFacts
 from batchmail.batch.result import BatchResult, Status
 from batchmail.errors import MissingObjectError, StoreError
 from batchmail.report.failures import Failure, failures_name, load_failures
@@ -49,6 +50,13 @@ async def test_the_result_tells_counts_time_and_where_the_report_is(tmp_path: Pa
     )
     assert Path(result.report).stat().st_mode & 0o777 == 0o600
     assert await load_receipt(batch.store, BATCH) == result
+
+
+async def test_the_counts_are_those_of_the_batchs_own_list(tmp_path: Path) -> None:
+    """Two lists with the same recipients have one snapshot, and may have other rows beside them."""
+    batch = await _batch(tmp_path)
+    result = await batch.report(facts=ListFacts(name="mended.csv", duplicates=0, invalid_rows=7))
+    assert (result.total, result.duplicates_in_list, result.invalid_rows) == (3, 0, 7)
 
 
 async def test_a_cancelled_batch_counts_who_was_not_mailed(tmp_path: Path) -> None:
