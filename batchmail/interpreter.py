@@ -13,6 +13,7 @@ DEPENDENCIES = (
     "temporalio",
     "pydantic",
     "pydantic_settings",
+    "dotenv",
     "aiosmtplib",
     "obstore",
     "uvloop",
