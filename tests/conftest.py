@@ -21,9 +21,9 @@ for _name in ("MAIL_FROM", "ADMIN_EMAIL"):
     os.environ.pop(_name, None)
 os.environ["TEMPORAL_CONFIG_FILE"] = os.devnull
 
-# Every process started by the tests inherits this mark, however deep, and whoever has become its parent.
-_MARK = str(uuid.uuid4())
-os.environ["BATCHMAIL_TEST_SESSION"] = _MARK
+# Every process started by the tests inherits this mark, however deep, and whoever has become its parent;
+# the processes that share the tests among them (pytest-xdist) have it from the one that hands them out.
+_MARK = os.environ.setdefault("BATCHMAIL_TEST_SESSION", str(uuid.uuid4()))
 
 _SECONDS_TO_END = 5.0
 
@@ -31,6 +31,8 @@ _SECONDS_TO_END = 5.0
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail the session when a process started by a test outlives it, and name the process."""
+    if hasattr(session.config, "workerinput"):
+        return  # whoever hands out the tests looks, when all the others have ended
     until = time.monotonic() + _SECONDS_TO_END
     while (left := processes_with(_MARK)) and time.monotonic() < until:
         time.sleep(0.05)
