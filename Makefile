@@ -17,7 +17,7 @@ demo: setup ## Mail examples/emails.csv into a local mailbox, and show what happ
 
 test: setup ## Run the tests, on a real Temporal server and real SMTP servers
 	@$(BIN)/python -m scripts.tools temporal >/dev/null
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n 4 --dist worksteal $(ARGS)
 
 check: setup ## Check format, lint, import contracts and types: all of them, whatever the first says
 	@ok=true; \
