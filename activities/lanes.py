@@ -30,11 +30,13 @@ from batchmail.relay.reasons import reason
 from batchmail.relay.session import Session
 from batchmail.settings import Relay
 
-OPENED_AT_ONCE = 20
+OPENED_AT_ONCE = 50
 WORDS_KEPT = 5_000
 
 _UNFIT_ADDRESS = Verdict(Follows.REJECTED, Cause(Stage.RCPT, 553, "5.1.3"))
 _NOT_FILLED = Verdict(Follows.REJECTED, Cause(Stage.FILL))
+_BEFORE_MAILING = (Phase.OPENING, Phase.MARKING)
+_NOT_ENDING = (*_BEFORE_MAILING, Phase.MAILING)
 _ANSWERED = (Follows.SENT, Follows.REJECTED, Follows.DEFERRED)
 
 
@@ -55,14 +57,13 @@ class Trouble:
 class Lanes:
     """The connections of one attempt; `changed` is called whenever the attempt has something new to tell.
 
-    `most`: connections this slice may use; `opens`: whether it may open them itself, or only use those that
-    other slices of its worker leave.
+    `most`: connections this slice may use. `opens`: whether it opens them itself, from the start, or only
+    uses those that other slices of its worker leave.
     """
 
     def __init__(
         self,
         attempt: Attempt,
-        mails: Mails,
         *,
         relay: Relay,
         pool: Pool,
@@ -72,7 +73,7 @@ class Lanes:
         changed: Callable[[], None],
     ) -> None:
         self._attempt = attempt
-        self._mails = mails
+        self._mails: Mails | None = None
         self._relay = relay
         self._pool = pool
         self._batch = batch
@@ -106,9 +107,15 @@ class Lanes:
             self._opens = opens
             self._wake.set()
 
+    def begin(self, mails: Mails) -> None:
+        """Mail these, on the connections that are open and on those that others can spare."""
+        self._mails = mails
+        self._pool.join(self._batch, self)
+        self._use_idle(len(self._idle))
+        self._wake.set()
+
     async def keep_open(self) -> None:
         """Open connections while they are needed, and time the relay's answers; until cancelled."""
-        self._pool.join(self._batch, self)
         async with asyncio.TaskGroup() as opening:
             while True:
                 now = self._loop.time()
@@ -207,7 +214,8 @@ class Lanes:
     # What the pool says
 
     def adopt(self, session: Session) -> bool:
-        if len(self._intents) + len(self._idle) >= self._most or not self._attempt.has_pending:
+        have = len(self._intents) + len(self._idle) + self._opening
+        if have >= self._most or self._mails is None or not self._attempt.has_pending:
             return False
         session.conversation = self
         self._next(session)
@@ -215,7 +223,7 @@ class Lanes:
         return True
 
     def spare(self) -> list[Session]:
-        if self._attempt.has_pending:
+        if self._attempt.phase in _BEFORE_MAILING or self._attempt.has_pending:
             return []
         spare, self._idle = self._idle, []
         return spare
@@ -226,11 +234,14 @@ class Lanes:
         """The session is idle: it takes the next recipient, goes to another slice, or waits."""
         if not self._trouble and self._take(session):
             return
-        if self._attempt.has_pending or not self._pool.offer(self._batch, session, self):
+        needed = self._attempt.phase in _BEFORE_MAILING or self._attempt.has_pending
+        if needed or not self._pool.offer(self._batch, session, self):
             self._idle.append(session)
 
     def _take(self, session: Session) -> bool:
         """Whether the session has taken the next recipient: envelope out, intent into the ledger."""
+        if self._mails is None:
+            return False
         if not self._attempt.has_lease(lease_now()):
             self.close_all()
             return False
@@ -291,7 +302,7 @@ class Lanes:
         self._changed()
 
     def _to_open(self) -> int:
-        if not self._opens or self._attempt.phase is not Phase.MAILING:
+        if not self._opens or self._attempt.phase not in _NOT_ENDING:
             return 0
         have = len(self._intents) + len(self._idle) + self._opening
         ledger = self._attempt.ledger

@@ -77,7 +77,6 @@ class SliceRun:
         self._key = key or self._range
         self._load = load
         self._info = activity.info()
-        self._lanes: Lanes | None = None
         self._patience = Patience(self._go_on)
         self._opens = part.opens_connections
         self._answered = False
@@ -97,11 +96,20 @@ class SliceRun:
             withdrawn=self._withdrawn,
             waiting=lambda: waiting.what if (waiting := self.waiting) else "",
         )
+        self._lanes = Lanes(
+            self.attempt,
+            relay=here.relay,
+            pool=here.pool,
+            batch=part.batch,
+            most=part.connections,
+            opens=part.opens_connections,
+            changed=self.commit.changed,
+        )
 
     @property
     def waiting(self) -> Waiting | None:
         """What the slice waits for, if it does."""
-        return self._patience.waiting or (self._lanes.waiting if self._lanes else None)
+        return self._patience.waiting or self._lanes.waiting
 
     def stop(self, why: str) -> None:
         """Hand back: nobody new is named, what is in flight is settled."""
@@ -128,12 +136,12 @@ class SliceRun:
                 self.commit.end()
                 for companion in companions:
                     companion.cancel()
-                if self._lanes is not None:
-                    self._lanes.leave()
+                self._lanes.leave()
 
     async def _live(self, tasks: asyncio.TaskGroup, companions: list[asyncio.Task[None]]) -> PartResult:
         attempt, commit = self.attempt, self.commit
         loading = tasks.create_task(self._patience.until_done(self._load))
+        companions.append(tasks.create_task(self._lanes.keep_open()))
         await commit.until(lambda: attempt.phase is not Phase.OPENING)
         self._go_on()
         await self._open()
@@ -141,21 +149,8 @@ class SliceRun:
         await commit.until(lambda: self._answered or attempt.phase is not Phase.MAILING)
         self._go_on()
         if attempt.has_pending:
-            mails = await loading
-            self._lanes = Lanes(
-                attempt,
-                mails,
-                relay=self._here.relay,
-                pool=self._here.pool,
-                batch=self._part.batch,
-                most=self._part.connections,
-                opens=self._opens,
-                changed=commit.changed,
-            )
-            companions += [
-                tasks.create_task(self._lanes.keep_open()),
-                tasks.create_task(self._hand_back_in_time()),
-            ]
+            self._lanes.begin(await loading)
+            companions.append(tasks.create_task(self._hand_back_in_time()))
         else:
             loading.cancel()
         await commit.until(lambda: attempt.is_drained)
@@ -223,7 +218,7 @@ class SliceRun:
 
     async def _keep_words(self) -> None:
         """The relay's own words, best effort: no part of the guarantee."""
-        words = self._lanes.words if self._lanes else {}
+        words = self._lanes.words
         if words:
             lines = [
                 json.dumps([self._part.first + row, said.decode("utf-8", "replace")])
@@ -239,8 +234,7 @@ class SliceRun:
     def _heed(self, control: Control) -> None:
         self._opens = control.opens_connections
         self._answered = True
-        if self._lanes is not None:
-            self._lanes.grant(control.opens_connections)
+        self._lanes.grant(control.opens_connections and not control.cancelled)
         if control.cancelled:
             self._withdrawn(self.attempt.cancel())
         self.commit.changed()
@@ -257,8 +251,7 @@ class SliceRun:
         await activity.wait_for_worker_shutdown()
         self.stop("its worker is stopping")
         await asyncio.sleep(self._here.settings.batch_grace.total_seconds() * GRACE_FOR_THE_RELAY)
-        if self._lanes is not None:
-            self._lanes.close_all()
+        self._lanes.close_all()
         if self._patience.waiting:
             self.attempt.give_up()
             self._patience.end()
@@ -284,19 +277,17 @@ class SliceRun:
         return ledger
 
     def _allowed(self, intents: list[Intent]) -> None:
-        if self._lanes is not None:
-            self._lanes.allowed(intents)
-            if self.attempt.phase is not Phase.MAILING:
-                self._lanes.close_withdrawn()
+        self._lanes.allowed(intents)
+        if self.attempt.phase is not Phase.MAILING:
+            self._lanes.close_withdrawn()
         self._close_if_dead()
 
     def _withdrawn(self, intents: list[Intent]) -> None:
-        if self._lanes is not None:
-            self._lanes.close(intents)
+        self._lanes.close(intents)
         self.commit.changed()
 
     def _close_if_dead(self) -> None:
-        if self.attempt.phase is Phase.DEAD and self._lanes is not None:
+        if self.attempt.phase is Phase.DEAD:
             self._lanes.close_all()
 
     def _go_on(self) -> None:
