@@ -55,3 +55,6 @@ if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit(__doc__)
     asyncio.run(main(*sys.argv[1:]))
+    # A thread of the SDK may still be at work, and the interpreter's end is no place to meet it.
+    sys.stdout.flush()
+    os._exit(0)

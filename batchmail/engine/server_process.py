@@ -38,6 +38,9 @@ _LIMITS = (
     "matching.rps",
 )
 
+# Each commit is fsynced before it is acknowledged, as with SQLite's default journal, but only once.
+_DURABLE = ("journal_mode=wal", "synchronous=full")
+
 
 class Living(BaseModel):
     """A development server that runs: what `temporal.json` says of it."""
@@ -103,6 +106,8 @@ def launch(program: Path, files: ServerFiles, ports: Ports) -> subprocess.Popen[
     """
     options = ["--ip", LOOPBACK, "--port", str(ports.temporal), "--ui-port", str(ports.ui)]
     options += ["--db-filename", str(files.database), "--log-level", "warn"]
+    for pragma in _DURABLE:
+        options += ["--sqlite-pragma", pragma]
     for name in _LIMITS:
         options += ["--dynamic-config-value", f"{name}=1000000"]
     command = [str(program), "server", "start-dev", *options]
