@@ -24,6 +24,9 @@ from batchmail.batch.outcomes import NO_CAUSE, Cause, Follows, Outcome, Stage, V
 LOSSES_ALLOWED = 1
 """A recipient whose transaction lost its connection more often than this is deferred."""
 
+COUNTED_EVERY = 0.2
+"""Seconds between two counts of a ledger's rows: what people see of it need not be newer."""
+
 STREAK = 20
 """So many answers, all one and the same refusal and nobody accepted, are the relay's fault."""
 
@@ -95,6 +98,8 @@ class Attempt:
         self._losses: dict[int, int] = {}
         self._fault: Cause | None = None
         self._fresh_first = False
+        self._counts: dict[str, int] = {}
+        self._counted_at = -COUNTED_EVERY
         self._abandoned = False
 
     # Heartbeats: one at a time
@@ -120,7 +125,9 @@ class Attempt:
         self._asked, self._unsent = self._unsent, []
         self._asked_at = now
         self._asked_changes = self._changes
-        return self.ledger.record(waiting)
+        if now >= self._counted_at + COUNTED_EVERY:
+            self._counts, self._counted_at = self.ledger.shown_counts(), now
+        return self.ledger.record(waiting, self._counts)
 
     def heard(self, answer: Answer, now: float) -> list[Intent]:
         """The answer to the heartbeat on its way; returns the intents that are now acknowledged."""

@@ -95,8 +95,8 @@ class Ledger:
         ledger.resent = record.resent
         return ledger
 
-    def record(self, waiting: str = "") -> LedgerRecord:
-        """This ledger, to be sent or stored."""
+    def record(self, waiting: str = "", counts: dict[str, int] | None = None) -> LedgerRecord:
+        """This ledger, to be sent or stored; `counts` of a moment ago will do for people, if given."""
         return LedgerRecord.model_construct(
             v=VERSION,
             first=self.first,
@@ -105,7 +105,7 @@ class Ledger:
             nonces=tuple(self.nonces),
             accepted=self.accepted,
             resent=self.resent,
-            counts={str(outcome): count for outcome, count in self.counts().items()},
+            counts=self.shown_counts() if counts is None else counts,
             waiting=waiting,
         )
 
@@ -130,6 +130,10 @@ class Ledger:
     def count(self, *states: int) -> int:
         """How many rows stand at one of `states`."""
         return sum(map(self.states.count, states))
+
+    def shown_counts(self) -> dict[str, int]:
+        """`counts`, as they stand on the wire."""
+        return {str(outcome): count for outcome, count in self.counts().items()}
 
     def counts(self) -> dict[Outcome, int]:
         """Rows by outcome, of this part; outcomes nobody has are left out."""

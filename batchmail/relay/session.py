@@ -34,6 +34,10 @@ _SUCCESS = {Stage.RSET: 2, Stage.MAIL: 2, Stage.RCPT: 2, Stage.DATA: 3, Stage.DO
 _NEXT = {Stage.RSET: Stage.MAIL, Stage.MAIL: Stage.RCPT, Stage.RCPT: Stage.DATA}
 _UNUSABLE = {Follows.PENDING, Follows.IN_DOUBT}
 
+_ENVELOPE_TAKEN = re.compile(rb"(?:2\d\d [^\r\n]{0,500}\r\n){2}3\d\d [^\r\n]{0,500}\r\n")
+_MAIL_TAKEN = re.compile(rb"2\d\d [^\r\n]{0,500}\r\n")
+_SENT = verdict(Stage.DOT, 250)
+
 _TOO_LARGE = Verdict(Follows.REJECTED, Cause(Stage.MAIL, 552, "5.3.4"))
 _NO_UTF8 = Verdict(Follows.REJECTED, Cause(Stage.MAIL, 553, "5.6.7"))
 
@@ -222,7 +226,7 @@ class Session(asyncio.Protocol):
     # What the relay says
 
     def data_received(self, data: bytes) -> None:
-        if self._closed:
+        if self._closed or self._all_is_well(data):
             return
         broken = False
         try:
@@ -239,6 +243,20 @@ class Session(asyncio.Protocol):
                 self._answer(reply)
             if broken:
                 self._lose()
+
+    def _all_is_well(self, data: bytes) -> bool:
+        """Take the two answers that nearly every mail gets, whole; says whether `data` was one of them."""
+        if self._parser.unfinished or self._refusal is not None:
+            return False
+        if self._awaited == 3 and self._stage is Stage.MAIL and _ENVELOPE_TAKEN.fullmatch(data):
+            self._awaited, self._stage, self._transaction_open = 0, Stage.DATA, True
+            self._be_given_the_body()
+            return True
+        if self._awaited == 1 and self._stage is Stage.DOT and _MAIL_TAKEN.fullmatch(data):
+            self._transaction_open = False
+            self._conclude(_SENT, data[4:-2])
+            return True
+        return False
 
     def connection_lost(self, error: Exception | None) -> None:
         self._lose()
