@@ -13,6 +13,7 @@ import re
 import signal
 import socket
 import subprocess
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -37,6 +38,8 @@ _LIMITS = (
     "history.rps",
     "matching.rps",
 )
+
+_LOOKS, _A_LOOK = 200, 0.005
 
 # Each commit is fsynced before it is acknowledged, as with SQLite's default journal, but only once.
 _DURABLE = ("journal_mode=wal", "synchronous=full")
@@ -113,8 +116,7 @@ def launch(program: Path, files: ServerFiles, ports: Ports) -> subprocess.Popen[
     command = [str(program), "server", "start-dev", *options]
     record = os.open(files.record, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        if not try_lock(record):
-            raise AssertionError("a server is running already")
+        _lock_for_good(record)
         os.ftruncate(record, 0)
         with files.log.open("wb") as log:
             return subprocess.Popen(  # noqa: S603
@@ -128,6 +130,15 @@ def launch(program: Path, files: ServerFiles, ports: Ports) -> subprocess.Popen[
             )
     finally:
         os.close(record)
+
+
+def _lock_for_good(record: int) -> None:
+    """Lock the record. Somebody who looks whether a server runs (`is_running`) holds it for a moment."""
+    for _ in range(_LOOKS):
+        if try_lock(record):
+            return
+        time.sleep(_A_LOOK)
+    raise AssertionError("a server is running already")
 
 
 def _environment() -> dict[str, str]:

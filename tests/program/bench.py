@@ -176,6 +176,16 @@ class Bench:
         """How often the relay accepted each recipient: the truth."""
         return Counter(entry.recipient for entry in self.relay.record())
 
+    async def all_connections_closed(self, seconds: float = 20) -> None:
+        """Until the relay has seen the end of every connection: it has heard all that was sent."""
+        async with asyncio.timeout(seconds):
+            while self._connections_open():  # noqa: ASYNC110 - another process's file
+                await asyncio.sleep(0.01)
+
+    def _connections_open(self) -> int:
+        events = Counter(event.event for event in self.relay.events())
+        return events["connected"] - events["closed"]
+
     def assert_the_promise(self, result: BatchResult) -> list[Row]:
         """Nobody lost, nobody silently mailed twice; report and relay agree row by row."""
         rows = self.report(result)
