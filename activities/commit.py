@@ -68,7 +68,6 @@ class Commit:
         self._awaited: Callable[[], bool] = _always
         self._over = False
         self._large_ledger = 0
-        self.heartbeats = 0
 
     def changed(self) -> None:
         """The attempt may have something new to tell.
@@ -135,7 +134,6 @@ class Commit:
         del self._request.details.payloads[:]
         self._request.details.payloads.extend(payloads)
         answer = await self._ask(min(LONGEST_CALL, max(0.05, attempt.lease_left(lease_now()))))
-        self.heartbeats += 1
         self._allowed(attempt.heard(answer, lease_now()))
         size = len(payloads[0].data)
         self._large_ledger = self._large_ledger or max(LARGE_LEDGER, size + LARGE_LEDGER // 10)

@@ -27,6 +27,7 @@ from activities.surroundings import Surroundings
 from batchmail.batch.attempt import Phase
 from batchmail.batch.retry import LONGEST_DELAY
 from batchmail.batch.tasks import Part, PartResult
+from batchmail.engine.log_lines import type_and_place
 
 log = logging.getLogger(__name__)
 
@@ -105,11 +106,11 @@ def _ending(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """What the attempt ends by. Unexpected errors are told by type only: their texts may carry addresses."""
     for error in _leaves(group):
         if not isinstance(error, (SupersededError, ApplicationError, asyncio.CancelledError)):
-            log.error("a slice failed: %s", _place(error))
+            log.error("a slice failed: %s", type_and_place(error))
             log.debug("the failure in full", exc_info=error)
             # Each attempt adds a marker: one that can only fail again comes ever more rarely.
             delay = timedelta(seconds=min(LONGEST_DELAY, 2.0 ** (activity.info().attempt - 1)))
-            said = f"{_place(error)}; the next attempt goes on from the last ledger."
+            said = f"{type_and_place(error)}; the next attempt goes on from the last ledger."
             return ApplicationError(said, next_retry_delay=delay)
     return next(error for error in _leaves(group) if not isinstance(error, asyncio.CancelledError))
 
@@ -119,11 +120,3 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     for error in group.exceptions:
         found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
     return found
-
-
-def _place(error: BaseException) -> str:
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    where = f" at {trace.tb_frame.f_code.co_name}:{trace.tb_lineno}" if trace else ""
-    return f"{type(error).__name__}{where}"

@@ -6,11 +6,9 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.surroundings import Surroundings
-from batchmail.batch.options import ListFacts
 from batchmail.batch.tasks import ListLocation, Taken
 from batchmail.errors import InputError
 from batchmail.lists.location import local_path
-from batchmail.lists.snapshot import Snapshot
 from batchmail.lists.take_snapshot import take_snapshot
 
 
@@ -32,14 +30,7 @@ class SnapshotList:
             )
         except InputError as error:
             raise refused(error) from None
-        return Taken(snapshot=scan.snapshot.id, facts=facts(scan.snapshot))
-
-
-def facts(snapshot: Snapshot) -> ListFacts:
-    """What this list had beside its recipients."""
-    return ListFacts(
-        name=snapshot.list_name, duplicates=snapshot.duplicates, invalid_rows=snapshot.invalid_rows
-    )
+        return Taken(snapshot=scan.snapshot.id, facts=scan.snapshot.facts)
 
 
 def refused(error: InputError) -> ApplicationError:

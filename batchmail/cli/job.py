@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from batchmail.batch.options import BatchOptions, BatchRequest, ListFacts
+from batchmail.batch.options import BatchOptions, BatchRequest
 from batchmail.cli.screen import Screen
 from batchmail.cli.wishes import Wishes
 from batchmail.cli.words import near
@@ -38,13 +38,11 @@ class Job(NamedTuple):
     @property
     def request(self) -> BatchRequest:
         """The workflow's input: ids and options, nobody's address and no text."""
-        facts = ListFacts(
-            name=self.snapshot.list_name,
-            duplicates=self.snapshot.duplicates,
-            invalid_rows=self.snapshot.invalid_rows,
-        )
         return BatchRequest(
-            snapshot=self.snapshot.id, list_facts=facts, message=self.message.id, options=self.options
+            snapshot=self.snapshot.id,
+            list_facts=self.snapshot.facts,
+            message=self.message.id,
+            options=self.options,
         )
 
 

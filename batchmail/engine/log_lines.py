@@ -40,9 +40,14 @@ class LogLine(logging.Formatter):
 def _in_short(error: BaseException) -> str:
     if isinstance(error, ApplicationError):
         return str(error)
+    said = f": {error}" if isinstance(error, BatchmailError) else ""
+    return f"{type_and_place(error)}{said}"
+
+
+def type_and_place(error: BaseException) -> str:
+    """Which error it was, and where: all that is told of one whose text may name somebody."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     where = f" at {trace.tb_frame.f_code.co_name}:{trace.tb_lineno}" if trace else ""
-    said = f": {error}" if isinstance(error, BatchmailError) else ""
-    return f"{type(error).__name__}{where}{said}"
+    return f"{type(error).__name__}{where}"

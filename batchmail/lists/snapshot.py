@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
+from batchmail.batch.options import ListFacts
 from batchmail.batch.recipients import Recipient
 from batchmail.errors import StoreError
 from batchmail.store import Store
@@ -46,6 +47,11 @@ class Snapshot(BaseModel):
     """Rows left out because their address was in the list before."""
     invalid_rows: int = Field(ge=0)
     """Rows left out with a reason."""
+
+    @property
+    def facts(self) -> ListFacts:
+        """What the list had beside its recipients."""
+        return ListFacts(name=self.list_name, duplicates=self.duplicates, invalid_rows=self.invalid_rows)
 
     @property
     def blocks(self) -> int:
