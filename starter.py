@@ -5,6 +5,7 @@
     python starter.py --list customers.csv --dry-run       check everything, send nothing
     python starter.py --list customers.csv                 start the batch on your Temporal server
     python starter.py --help                               every option
+    python starter.py purge --older-than 90d               remove what is personal in batches that have ended
 
 The same command again attaches to the running batch, or shows what a finished one came to: starting twice
 is harmless.

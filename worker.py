@@ -3,28 +3,39 @@
     SMTP_HOST=mail.example.com python worker.py       more settings: README, also from .env
 
 A stop is clean: no new work is taken, slices hand back what they have not mailed, what is in flight is
-settled, and nobody is left in doubt where the relay answers within the grace time (BATCH_GRACE).
+settled, and nobody is left in doubt where the relay answers within three quarters of BATCH_GRACE.
 """
 
 from batchmail.interpreter import use_project_interpreter
 
 use_project_interpreter(__file__)
 
+import sys  # noqa: E402
+
+if __name__ == "__main__" and sys.argv[1:] == ["--check"]:
+    # Asked every few seconds, by whoever runs the worker: so nothing else is loaded before.
+    from batchmail.engine.health import check
+
+    sys.exit(check())
+
 import argparse  # noqa: E402
 import asyncio  # noqa: E402
 import gc  # noqa: E402
 import logging  # noqa: E402
 import signal  # noqa: E402
-import sys  # noqa: E402
 from collections.abc import AsyncIterator  # noqa: E402
 from contextlib import asynccontextmanager  # noqa: E402
 from datetime import timedelta  # noqa: E402
+from functools import partial  # noqa: E402
 
 import uvloop  # noqa: E402
+from temporalio import activity, workflow  # noqa: E402
 from temporalio.client import Client  # noqa: E402
+from temporalio.runtime import Runtime  # noqa: E402
 from temporalio.worker import Worker  # noqa: E402
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions  # noqa: E402
 
+from activities.beating import EVERY  # noqa: E402
 from activities.notify_admin import NotifyAdmin  # noqa: E402
 from activities.open_batch import OpenBatch  # noqa: E402
 from activities.send_slice import SendSlice  # noqa: E402
@@ -32,9 +43,14 @@ from activities.snapshot_list import SnapshotList  # noqa: E402
 from activities.surroundings import Surroundings  # noqa: E402
 from activities.write_report import WriteReport  # noqa: E402
 from batchmail.engine.connect import connect  # noqa: E402
-from batchmail.engine.core_logs import forward_core_logs  # noqa: E402
+from batchmail.engine.health import Health, health_endpoint  # noqa: E402
+from batchmail.engine.json_lines import JsonLine  # noqa: E402
 from batchmail.engine.leaving import leave  # noqa: E402
 from batchmail.engine.log_lines import LINE, LogLine  # noqa: E402
+from batchmail.engine.metrics import Metrics  # noqa: E402
+from batchmail.engine.probe import why_no_answer  # noqa: E402
+from batchmail.engine.runtime import prepare_runtime  # noqa: E402
+from batchmail.engine.versioning import deployment_config  # noqa: E402
 from batchmail.errors import BatchmailError, SettingsError  # noqa: E402
 from batchmail.settings import Relay, Settings, read_settings  # noqa: E402
 from batchmail.store import Store  # noqa: E402
@@ -44,7 +60,7 @@ log = logging.getLogger("worker")
 
 WORKFLOW_RUNNER = SandboxedWorkflowRunner(
     restrictions=SandboxRestrictions.default.with_passthrough_modules(
-        "workflows", "batchmail", "pydantic", "pydantic_core"
+        "workflows", "batchmail", "pydantic", "pydantic_core", "opentelemetry"
     )
 )
 """Our modules are loaded once, not anew from the disk for every workflow: whoever installs a new version
@@ -64,7 +80,10 @@ async def working(client: Client, settings: Settings, relay: Relay) -> AsyncIter
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
-    here = Surroundings(client, settings, Store(settings.store_location), relay)
+    metrics = Metrics(
+        Runtime.default().metric_meter, namespace=client.namespace, queue=settings.batch_task_queue
+    )
+    here = Surroundings(client, settings, Store(settings.store_location), relay, metrics=metrics)
     worker = Worker(
         client,
         task_queue=settings.batch_task_queue,
@@ -78,10 +97,16 @@ async def working(client: Client, settings: Settings, relay: Relay) -> AsyncIter
         ],
         workflow_runner=WORKFLOW_RUNNER,
         max_cached_workflows=settings.batch_cached_workflows,
+        max_concurrent_activities=settings.batch_slices,
+        max_heartbeat_throttle_interval=EVERY,
+        deployment_config=deployment_config(settings),
         sticky_queue_schedule_to_start_timeout=STICKY,
+        # Else the worker that has the workflow is given all its slices, and others wait in vain.
+        disable_eager_activity_execution=True,
         graceful_shutdown_timeout=settings.batch_grace,
     )
-    async with worker:
+    encrypted = settings.batch_encryption_keys is not None
+    async with here.search_attributes.prepared(client, encrypted=encrypted), worker:
         yield
 
 
@@ -96,24 +121,39 @@ async def serve(settings: Settings) -> None:
             "SMTP_HOST is not set: name the relay that this worker mails through "
             "(`starter.py --dev` needs none, it brings a local mailbox)."
         )
-    connecting = asyncio.ensure_future(connect())
-    stopped = asyncio.ensure_future(stopping.wait())
-    await asyncio.wait((connecting, stopped), return_when=asyncio.FIRST_COMPLETED)
-    if stopped.done():
-        connecting.cancel()
-        return
-    async with working(await connecting, settings, relay):
-        log.info("serving task queue %s, mailing through %s", settings.batch_task_queue, relay)
-        await stopped
-        log.info("stopping: slices hand back")
-    log.info("stopped")
+    health = Health()
+    async with health_endpoint(settings.batch_health_address, health):
+        connecting = asyncio.ensure_future(connect())
+        stopped = asyncio.ensure_future(stopping.wait())
+        await asyncio.wait((connecting, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if stopped.done():
+            connecting.cancel()
+            return
+        client = await connecting
+        async with working(client, settings, relay):
+            health.serving(partial(why_no_answer, client))
+            log.info(
+                "serving task queue %s, mailing through %s, store %s",
+                settings.batch_task_queue,
+                relay,
+                settings.store_location,
+            )
+            await stopped
+            health.stopping()
+            log.info("stopping: slices hand back")
+        log.info("stopped")
 
 
-def keep_logs(*, debug: bool) -> None:
+def keep_logs(*, debug: bool, as_json: bool) -> None:
     """Log to stderr: a line an event; with `debug` everything."""
-    forward_core_logs()
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(LINE) if debug else LogLine())
+    if as_json:
+        # The objects say in fields of their own what the SDK would add to its messages.
+        activity.logger.activity_info_on_message = False
+        workflow.logger.workflow_info_on_message = False
+        handler.setFormatter(JsonLine(debug=debug))
+    else:
+        handler.setFormatter(logging.Formatter(LINE) if debug else LogLine())
     logging.basicConfig(level=logging.DEBUG if debug else logging.INFO, handlers=[handler])
 
 
@@ -123,12 +163,24 @@ def main() -> int:
         prog="worker.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--debug", action="store_true", help="log everything, tracebacks and addresses too")
+    parser.add_argument(
+        "--check", action="store_true", help="ask the worker at BATCH_HEALTH_ADDRESS whether it is ready"
+    )
+    parser.add_argument(
+        "--log-format", choices=("text", "json"), default="text", help="lines for people, or an object a line"
+    )
     options = parser.parse_args()
-    keep_logs(debug=options.debug)
+    as_json = options.log_format == "json"
+    keep_logs(debug=options.debug, as_json=as_json)
     try:
-        uvloop.run(serve(read_settings()))
+        settings = read_settings()
+        prepare_runtime(settings.batch_metrics_address)
+        uvloop.run(serve(settings))
     except BatchmailError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        if as_json:
+            log.error("%s", error)
+        else:
+            print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
     return 0
 

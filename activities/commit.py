@@ -41,7 +41,8 @@ class Commit:
     """The heartbeats of one attempt.
 
     `allowed` is told the intents that an answer acknowledged, `withdrawn` those that are given up; `waiting`
-    says what the slice waits for.
+    says what the slice waits for; `answered` is told each heartbeat's answer and the seconds it took.
+    `interval`: seconds from one heartbeat's sending to the next's at least, as long as the lease allows.
     """
 
     def __init__(
@@ -53,6 +54,8 @@ class Commit:
         allowed: Callable[[list[Intent]], None],
         withdrawn: Callable[[list[Intent]], None],
         waiting: Callable[[], str],
+        answered: Callable[[Answer, float], None],
+        interval: float = 0.0,
     ) -> None:
         self._client = client
         self._request = RecordActivityTaskHeartbeatRequest(
@@ -62,11 +65,13 @@ class Commit:
         self._allowed = allowed
         self._withdrawn = withdrawn
         self._waiting = waiting
+        self._answered = answered
+        self._interval = interval
         self._news = asyncio.Event()
         self._filling = False
         self._step = asyncio.Event()
         self._awaited: Callable[[], bool] = _always
-        self._over = False
+        self._over = asyncio.Event()
         self._large_ledger = 0
 
     def changed(self) -> None:
@@ -81,7 +86,7 @@ class Commit:
 
     def end(self) -> None:
         """No heartbeat after the one on its way."""
-        self._over = True
+        self._over.set()
         self._news.set()
 
     async def until(self, reached: Callable[[], bool]) -> None:
@@ -100,8 +105,8 @@ class Commit:
         attempt = self._attempt
         rest = attempt.lease_left(lease_now()) / _BEATS_A_LEASE
         loop = asyncio.get_running_loop()
-        due = loop.time()
-        while not self._over:
+        due = earliest = loop.time()
+        while not self._over.is_set():
             self._news.clear()
             if not attempt.has_news and loop.time() < due:
                 with suppress(TimeoutError):
@@ -109,8 +114,13 @@ class Commit:
                         await self._news.wait()
                 continue
             await self._fill()
+            if loop.time() < earliest:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(earliest):
+                        await self._over.wait()
             due = loop.time() + rest
-            if self._over or not await self._beat():
+            earliest = loop.time() + min(self._interval, rest)
+            if self._over.is_set() or not await self._beat():
                 break
         self._step.set()
 
@@ -133,7 +143,9 @@ class Commit:
         payloads = await self._client.data_converter.encode([record])
         del self._request.details.payloads[:]
         self._request.details.payloads.extend(payloads)
+        asked_at = lease_now()
         answer = await self._ask(min(LONGEST_CALL, max(0.05, attempt.lease_left(lease_now()))))
+        self._answered(answer, lease_now() - asked_at)
         self._allowed(attempt.heard(answer, lease_now()))
         size = len(payloads[0].data)
         self._large_ledger = self._large_ledger or max(LARGE_LEDGER, size + LARGE_LEDGER // 10)

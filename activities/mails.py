@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
+from batchmail.batch.batch_cut import cut_name
 from batchmail.batch.ids import mail_token
 from batchmail.batch.recipients import Recipient
+from batchmail.errors import MessageError, StoreError
 from batchmail.lists.snapshot import load_snapshot, read_recipients
 from batchmail.message.compiled import CompiledMessage, compile_message, rfc5322_date
-from batchmail.message.source import load_message
+from batchmail.message.source import MessageSource, load_message
 from batchmail.relay.session import Envelope
+from batchmail.report.cut import load_cut
 from batchmail.store import Store
 
 
@@ -55,11 +61,57 @@ class BatchMails:
         return self._date
 
 
+async def check_batch(store: Store, batch: str) -> None:
+    """Raise StoreError where nobody may be mailed for this batch from this store.
+
+    In another store than the one the batch was opened in, nothing would tell who was mailed already; where
+    the batch was purged, nothing tells it any more.
+    """
+    cut = await load_cut(store, cut_name(batch))
+    if cut is None:
+        raise StoreError(
+            f"The store of this worker, {store}, does not know batch {batch}, which another worker opened in "
+            "its own: give all workers the same BATCH_STORE."
+        )
+    if cut.purged is not None:
+        raise StoreError(
+            f"Batch {batch} was purged on {cut.purged:%Y-%m-%d}, so that nobody can be mailed by it any "
+            "more: terminate this run."
+        )
+
+
 async def load_mails(store: Store, batch: str, snapshot: str, message: str, first: int, last: int) -> Mails:
     """The mails for the snapshot's rows `first` to `last`. Raises StoreError, MessageError."""
+    await check_batch(store, batch)
     source = await load_message(store, message)
     taken = await load_snapshot(store, snapshot)
-    compiled = compile_message(source, taken.fields, taken.list_name)
+    compiled = await compiled_message(source, taken.fields, taken.list_name, accepted=True)
     return BatchMails(
         batch, await read_recipients(store, taken, first, last), compiled, source.envelope_sender
     )
+
+
+async def compiled_message(
+    source: MessageSource, fields: tuple[str, ...], list_name: str, *, accepted: bool = False
+) -> CompiledMessage:
+    """The message, compiled once for all of its batch. Raises MessageError; see `compile_message`.
+
+    In a thread: a large message takes longer than a heartbeat may.
+    """
+    return await asyncio.to_thread(_compiled, source, fields, list_name, accepted)
+
+
+def _compiled(
+    source: MessageSource, fields: tuple[str, ...], list_name: str, accepted: bool
+) -> CompiledMessage:
+    with _one_at_a_time:
+        try:
+            return _kept(source, fields, list_name)
+        except MessageError:
+            if not accepted:
+                raise
+            return _kept(source, fields, list_name, accepted=True)
+
+
+_one_at_a_time = threading.Lock()
+_kept = lru_cache(maxsize=4)(compile_message)

@@ -19,10 +19,14 @@ T = TypeVar("T")
 
 
 class Patience:
-    """Does things again until they succeed; `go_on` raises when the attempt is over meanwhile."""
+    """Does things again until they succeed; `go_on` raises when the attempt is over meanwhile.
+
+    `faults`: how often something failed.
+    """
 
     def __init__(self, go_on: Callable[[], None]) -> None:
         self.waiting: Waiting | None = None
+        self.faults = 0
         self._go_on = go_on
         self._ended = asyncio.Event()
 
@@ -37,6 +41,7 @@ class Patience:
             try:
                 found = await do()
             except (StoreError, InputError) as error:
+                self.faults += 1
                 what = error.in_short if isinstance(error, StoreError) else str(error)
                 since = self.waiting.since if self.waiting else datetime.now(UTC)
                 self.waiting = Waiting(what=what, since=since)

@@ -10,7 +10,11 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Protocol
 
+from activities.limits import Limits
 from batchmail.relay.session import Session
+
+REMEMBERED = 100
+"""So many batches' knowledge of the relay; when there are more, that of batches without slices goes."""
 
 
 class Taker(Protocol):
@@ -30,13 +34,21 @@ class Pool:
 
     def __init__(self) -> None:
         self._takers: defaultdict[str, list[Taker]] = defaultdict(list)
+        self._limits: dict[str, Limits] = {}
+
+    def limits(self, batch: str) -> Limits:
+        """What is known of the relay by this batch; kept from slice to slice, and from part to part."""
+        known = self._limits.setdefault(batch, Limits())
+        if len(self._limits) > REMEMBERED:
+            self._limits = {one: kept for one, kept in self._limits.items() if kept.users or one == batch}
+        return known
 
     def join(self, batch: str, taker: Taker) -> None:
         """A slice begins: it gets what others of its batch can spare."""
         for other in self._takers[batch]:
             for session in other.spare():
                 if not taker.adopt(session) and not other.adopt(session):
-                    session.quit()
+                    self._quit(batch, session)
         self._takers[batch].append(taker)
 
     def offer(self, batch: str, session: Session, giver: Taker) -> bool:
@@ -50,6 +62,10 @@ class Pool:
             takers.remove(taker)
         for session in taker.spare():
             if not self.offer(batch, session, taker):
-                session.quit()
+                self._quit(batch, session)
         if not takers:
             del self._takers[batch]
+
+    def _quit(self, batch: str, session: Session) -> None:
+        self.limits(batch).forget(session)
+        session.quit()

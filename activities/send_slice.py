@@ -25,6 +25,7 @@ from activities.mails import load_mails
 from activities.slice_run import SliceRun, SupersededError
 from activities.surroundings import Surroundings
 from batchmail.batch.attempt import Phase
+from batchmail.batch.places import batch_folder
 from batchmail.batch.retry import LONGEST_DELAY
 from batchmail.batch.tasks import Part, PartResult
 from batchmail.engine.log_lines import type_and_place
@@ -47,7 +48,7 @@ class SendSlice:
             SliceRun(
                 here,
                 part,
-                f"batches/{part.batch}",
+                batch_folder(part.batch),
                 lambda: load_mails(
                     here.store, part.batch, part.snapshot, part.message, part.first, part.last
                 ),

@@ -21,7 +21,6 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 
-from pydantic import ValidationError
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
@@ -33,6 +32,7 @@ from activities.lanes import Lanes
 from activities.mails import Mails
 from activities.patience import Patience
 from activities.surroundings import Surroundings
+from activities.tally import Tally
 from batchmail.batch.attempt import Attempt, Intent, Phase
 from batchmail.batch.ids import new_nonce
 from batchmail.batch.ledger import PENDING, PENDING_MARKED, Ledger, LedgerRecord
@@ -40,7 +40,9 @@ from batchmail.batch.outcomes import Outcome
 from batchmail.batch.progress import Control, Waiting
 from batchmail.batch.slices import range_name
 from batchmail.batch.tasks import Part, PartResult
+from batchmail.engine.json_lines import slice_at_work
 from batchmail.errors import StoreError
+from batchmail.report.endings import load_outcomes
 
 log = logging.getLogger(__name__)
 
@@ -77,9 +79,11 @@ class SliceRun:
         self._key = key or self._range
         self._load = load
         self._info = activity.info()
+        slice_at_work.set(self._range)
         self._patience = Patience(self._go_on)
         self._opens = part.opens_connections
         self._answered = False
+        self._waited = False
         lease = self._info.heartbeat_timeout or timedelta(seconds=10)
         self.attempt = Attempt(
             self._found(),
@@ -95,6 +99,8 @@ class SliceRun:
             allowed=self._allowed,
             withdrawn=self._withdrawn,
             waiting=lambda: waiting.what if (waiting := self.waiting) else "",
+            answered=here.metrics.heartbeat,
+            interval=here.settings.batch_heartbeat_interval.total_seconds(),
         )
         self._lanes = Lanes(
             self.attempt,
@@ -105,6 +111,9 @@ class SliceRun:
             opens=part.opens_connections,
             changed=self.commit.changed,
         )
+        self._tally = Tally(
+            here.metrics, self.attempt.ledger, self._lanes, self._patience, mails_recipients=key is None
+        )
 
     @property
     def waiting(self) -> Waiting | None:
@@ -113,16 +122,18 @@ class SliceRun:
 
     def stop(self, why: str) -> None:
         """Hand back: nobody new is named, what is in flight is settled."""
+        self._waited = self._waited or self.waiting is not None
         self._withdrawn(self.attempt.stop(why))
 
     async def run(self) -> PartResult:
         """Do all of it. Raises SupersededError, or ApplicationError carrying nothing but a reason."""
-        dialogue = Dialogue(self._here.client, self._key, self._heed)
+        dialogue = Dialogue(self._here.client, self._key, self._heed, waited=self._part.waited)
         async with asyncio.TaskGroup() as tasks:
+            counting = tasks.create_task(self._tally.keep())
             beating = tasks.create_task(self.commit.keep_up())
             companions = [
                 tasks.create_task(dialogue.ask()),
-                tasks.create_task(dialogue.tell(lambda: self.waiting)),
+                tasks.create_task(dialogue.tell(lambda: self.waiting, lambda: self.attempt.has_answers)),
                 tasks.create_task(self._heed_shutdown()),
             ]
             try:
@@ -137,6 +148,7 @@ class SliceRun:
                 for companion in companions:
                     companion.cancel()
                 self._lanes.leave()
+                counting.cancel()
 
     async def _live(self, tasks: asyncio.TaskGroup, companions: list[asyncio.Task[None]]) -> PartResult:
         attempt, commit = self.attempt, self.commit
@@ -178,15 +190,13 @@ class SliceRun:
             )
             folder = f"{self._folder}/outcomes/{self._range}"
             for name in await self._patience.until_done(lambda: store.names(folder)):
-                files.append(await self._patience.until_done(partial(self._read, f"{folder}/{name}")))
+                files.append(
+                    await self._patience.until_done(partial(load_outcomes, store, f"{folder}/{name}"))
+                )
         self.attempt.listed(nonces, files)
+        if files:
+            self._tally.begin()
         self.commit.changed()
-
-    async def _read(self, name: str) -> LedgerRecord:
-        try:
-            return LedgerRecord.model_validate_json(await self._here.store.get(name))
-        except ValidationError:
-            raise StoreError(f"The outcome file {name} is damaged, or of another version.") from None
 
     async def _file(self) -> PartResult:
         """The outcome file, the markers once more, and what the workflow is told."""
@@ -214,6 +224,7 @@ class SliceRun:
             deferred=left,
             rest=rest.record() if rest else None,
             ended_because=self.attempt.why_stopping,
+            waits=self._waited,
         )
 
     async def _keep_words(self) -> None:
@@ -234,9 +245,12 @@ class SliceRun:
     def _heed(self, control: Control) -> None:
         self._opens = control.opens_connections
         self._answered = True
-        self._lanes.grant(control.opens_connections and not control.cancelled)
+        self._lanes.grant(control.opens_connections and not (control.cancelled or control.paused))
         if control.cancelled:
             self._withdrawn(self.attempt.cancel())
+        elif control.paused:
+            self.stop("the batch is paused")
+        self.attempt.heed(control.brake)
         self.commit.changed()
 
     async def _hand_back_in_time(self) -> None:
@@ -267,7 +281,7 @@ class SliceRun:
         if self._info.heartbeat_details:
             try:
                 return Ledger.read(LedgerRecord.model_validate(self._info.heartbeat_details[0]))
-            except ValidationError:
+            except ValueError:
                 raise ApplicationError(
                     "The slice's ledger was written by another version of this worker."
                 ) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.beating import beating
 from activities.surroundings import Surroundings
 from batchmail.batch.tasks import ListLocation, Taken
 from batchmail.errors import InputError
@@ -22,12 +23,13 @@ class SnapshotList:
     async def snapshot_list(self, task: ListLocation) -> Taken:
         """The snapshot's id. A list that cannot be used fails the batch for good; nobody is mailed."""
         try:
-            scan = await take_snapshot(
-                self._here.store,
-                local_path(task.location),
-                email_column=task.email_column,
-                progress=lambda rows: activity.heartbeat(rows),
-            )
+            async with beating() as beat:
+                scan = await take_snapshot(
+                    self._here.store,
+                    local_path(task.location),
+                    email_column=task.email_column,
+                    progress=beat.past,
+                )
         except InputError as error:
             raise refused(error) from None
         return Taken(snapshot=scan.snapshot.id, facts=scan.snapshot.facts)

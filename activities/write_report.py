@@ -8,12 +8,15 @@ from collections.abc import AsyncIterator
 
 from temporalio import activity
 
+from activities.beating import beating
 from activities.surroundings import Surroundings
+from batchmail.batch.batch_cut import cut_name
 from batchmail.batch.outcomes import Outcome
 from batchmail.batch.result import BatchResult
 from batchmail.batch.tasks import ReportTask
 from batchmail.lists.snapshot import Snapshot, all_recipients, load_snapshot
 from batchmail.relay.reasons import reason
+from batchmail.report.cut import load_cut
 from batchmail.report.endings import Endings, damaged, load_outcomes
 from batchmail.report.failures import save_failures
 from batchmail.report.receipt import load_receipt, save_receipt
@@ -37,11 +40,17 @@ class WriteReport:
         Raises StoreError where the store is out of reach, or a file that a slice named is missing or damaged:
         the report waits for it rather than leave somebody out.
         """
+        async with beating():
+            return await self._write(task)
+
+    async def _write(self, task: ReportTask) -> BatchResult:
         store = self._surroundings.store
+        earlier = await load_receipt(store, task.batch)
+        if earlier is not None and (cut := await load_cut(store, cut_name(task.batch))) and cut.purged:
+            return earlier
         snapshot = await load_snapshot(store, task.snapshot)
         endings = await _endings(store, task, snapshot.total)
         result = _result(task, snapshot, endings, store.path(report_name(task.batch)))
-        earlier = await load_receipt(store, task.batch)
         if earlier is not None and earlier.model_copy(update={"admin_notified": False}) == result:
             return earlier
         table = Table(endings, reason)
@@ -55,7 +64,6 @@ class WriteReport:
 async def _endings(store: Store, task: ReportTask, total: int) -> Endings:
     endings = Endings(total)
     for name in sorted(set(task.files)):
-        activity.heartbeat()
         try:
             await asyncio.to_thread(endings.take, await load_outcomes(store, name))
         except ValueError as error:
@@ -66,7 +74,6 @@ async def _endings(store: Store, task: ReportTask, total: int) -> Endings:
 async def _pieces(store: Store, snapshot: Snapshot, table: Table, words: Words) -> AsyncIterator[bytes]:
     yield HEADER
     async for block in all_recipients(store, snapshot):
-        activity.heartbeat()
         said = await words.up_to(table.row + len(block))
         yield await asyncio.to_thread(table.write, block, said)
 

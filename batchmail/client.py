@@ -13,7 +13,7 @@ seconds for Temporal.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
@@ -32,10 +32,11 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from batchmail.batch.ledger import LedgerRecord
 from batchmail.batch.options import BatchRequest
+from batchmail.batch.orders import Order
 from batchmail.batch.progress import Progress
 from batchmail.batch.result import BatchResult
 from batchmail.batch.standing import Silence, Standing, standing
-from batchmail.errors import BatchFailedError, EngineError, RefusedError
+from batchmail.errors import BatchFailedError, EncryptionError, EngineError, RefusedError
 from batchmail.report.receipt import load_receipt
 from batchmail.store import Store
 
@@ -74,6 +75,7 @@ class Batch:
     async def result(self) -> BatchResult:
         """Wait until the batch has ended, however long, and also while Temporal is away.
 
+        A run that an operator resets ends, and another one goes on with the batch: that one is waited for.
         Raises BatchFailedError when it ended without a result, EngineError when Temporal does not know it or
         does not let us ask.
         """
@@ -81,12 +83,20 @@ class Batch:
             try:
                 self._result = await self._handle.result()
             except WorkflowFailureError as error:
+                if await self._goes_on():
+                    continue
                 raise BatchFailedError(_why_it_failed(self.id, error)) from None
             except RPCError as error:
                 if error.status in _FOR_GOOD:
                     raise _refusal(f"asked for batch {self.id}", error) from None
                 await asyncio.sleep(_PAUSE_WHILE_AWAY)
         return self._result
+
+    async def _goes_on(self) -> bool:
+        """Whether a run of the batch is under way."""
+        with suppress(EngineError):
+            return await _status(self._client, self.id) is WorkflowExecutionStatus.RUNNING
+        return False
 
     async def watch(self, every: timedelta = timedelta(seconds=1)) -> AsyncGenerator[Standing]:
         """How far the batch is, again and again until it has ended; then `result` answers at once.
@@ -98,7 +108,7 @@ class Batch:
         look: asyncio.Task[Standing] | None = None
         try:
             while True:
-                look = asyncio.create_task(self._look(last))
+                look = asyncio.create_task(self.look(last))
                 await asyncio.wait({ended, look}, return_when=asyncio.FIRST_COMPLETED)
                 if look.done():
                     last = look.result()
@@ -137,7 +147,25 @@ class Batch:
         with _explained(f"asked to cancel batch {self.id}"):
             await self._handle.cancel(rpc_timeout=_CALL)
 
-    async def _look(self, last: Standing) -> Standing:
+    async def pause(self) -> None:
+        """Ask the batch to mail nobody new until it is resumed or cancelled; its slices hand back.
+
+        A batch that is paused, cancelled or has nobody left to mail does not heed it. Raises EngineError.
+        """
+        with _explained(f"asked to pause batch {self.id}"):
+            await self._handle.signal(str(Order.PAUSE), rpc_timeout=_CALL)
+
+    async def resume(self) -> None:
+        """Ask the batch to go on. One that paused since too many were rejected does not pause for that again.
+
+        Raises EngineError.
+        """
+        with _explained(f"asked to resume batch {self.id}"):
+            await self._handle.signal(str(Order.RESUME), rpc_timeout=_CALL)
+
+    async def look(self, last: Standing = Standing()) -> Standing:  # noqa: B008 - frozen
+        """How far the batch is now; `last` is what was known before, which comes again, with who is silent,
+        where Temporal or all workers do not answer."""
         silent: Silence | None = None
         progress: Progress | None = None
         asked = datetime.now(UTC)
@@ -154,7 +182,8 @@ class Batch:
             return last.model_copy(update={"silent": silent, "silent_since": since})
         pending = described.raw_description.pending_activities
         ledgers = await self._ledgers(pending)
-        return standing(last, progress, ledgers, datetime.now(UTC), _troubles(pending))
+        troubles = [trouble async for trouble in self._troubles(pending)]
+        return standing(last, progress, ledgers, datetime.now(UTC), troubles)
 
     async def _ledgers(self, activities: Iterable[PendingActivityInfo]) -> list[LedgerRecord]:
         """What the running slices said in their last heartbeats."""
@@ -168,21 +197,25 @@ class Batch:
                     )
         return found
 
+    async def _troubles(self, activities: Iterable[PendingActivityInfo]) -> AsyncIterator[str]:
+        """Why steps of the batch are between two attempts: nothing is lost, but somebody may have to act."""
+        for activity in activities:
+            if activity.state != PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED:
+                continue
+            if activity.last_failure.HasField("timeout_failure_info"):
+                yield "A worker has fallen silent: what it had in hand goes on at the next one."
+            elif activity.HasField("last_failure"):
+                try:
+                    said: object = await self._client.data_converter.decode_failure(activity.last_failure)
+                except EncryptionError as error:
+                    said = error
+                if text := said.message if isinstance(said, FailureError) else str(said):
+                    yield text
+
 
 def _memo(request: BatchRequest) -> dict[str, str | None]:
     """By what Temporal knows a batch's list and message again."""
     return request.model_dump(include={"snapshot", "list", "message", "message_location"})
-
-
-def _troubles(activities: Iterable[PendingActivityInfo]) -> Iterator[str]:
-    """Why steps of the batch are between two attempts: nothing is lost, but somebody may have to act."""
-    for activity in activities:
-        if activity.state != PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED:
-            continue
-        if activity.last_failure.HasField("timeout_failure_info"):
-            yield "A worker has fallen silent: what it had in hand goes on at the next one."
-        elif activity.last_failure.message:
-            yield activity.last_failure.message
 
 
 async def find(client: Client, store: Store, batch_id: str) -> Batch | None:

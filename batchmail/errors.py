@@ -33,6 +33,10 @@ class FillError(InputError):
     """The message could not be filled for one recipient; names neither the address nor any field's value."""
 
 
+class EncryptionError(BatchmailError):
+    """What Temporal keeps cannot be read with the keys that are here."""
+
+
 class RefusedError(BatchmailError):
     """The command is understood and refused, since it would do what nobody can have meant."""
 

@@ -24,6 +24,7 @@ DEPENDENCIES = (
     "typer",
     "rich",
     "aiosmtpd",
+    "cryptography",
 )
 """The top-level modules of pyproject.toml's dependencies, in its order."""
 

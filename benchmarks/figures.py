@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import NamedTuple
 
@@ -36,6 +36,22 @@ class Measured(NamedTuple):
     notes: tuple[str, ...]
 
 
+class Wait(NamedTuple):
+    """What is waited for, and its seconds in each round. `goal`: the most it is to take in every round."""
+
+    name: str
+    seconds: Sequence[float]
+    goal: float | None = None
+
+
+class Waited(NamedTuple):
+    """What a scenario came to that measures waits, which need no reference."""
+
+    title: str
+    waits: tuple[Wait, ...]
+    notes: tuple[str, ...]
+
+
 def spread(values: Sequence[float]) -> Spread:
     """Of at least one value."""
     return Spread(median(values), min(values), max(values))
@@ -51,15 +67,9 @@ def ratios(reference: Sequence[float], seconds: Sequence[float]) -> Spread:
     return spread([theirs / ours for theirs, ours in zip(reference, seconds, strict=True)])
 
 
-def table(measured: Measured, *, goals: bool) -> str:
+def table(measured: Measured | Waited, *, goals: bool) -> str:
     """As text for a terminal, which is Markdown too. `goals`: measured at the size for which they are set."""
-    reference, *others = measured.ways
-    head = ("", "emails/s", f"to the {reference.name}", "goal")
-    rows = [(reference.name, _rates(measured, reference), "1", "")]
-    for way in others:
-        ratio = ratios(reference.seconds, way.seconds)
-        goal = _goal(way.goal, ratio) if goals else ""
-        rows.append((way.name, _rates(measured, way), ratio.show(".2f"), goal))
+    head, *rows = _speeds(measured, goals) if isinstance(measured, Measured) else _waits(measured, goals)
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     rule = tuple("-" * width for width in widths)
     return "\n".join(
@@ -73,14 +83,32 @@ def table(measured: Measured, *, goals: bool) -> str:
     )
 
 
+def _speeds(measured: Measured, goals: bool) -> Iterator[tuple[str, ...]]:
+    reference, *others = measured.ways
+    yield "", "emails/s", f"to the {reference.name}", "goal"
+    yield reference.name, _rates(measured, reference), "1", ""
+    for way in others:
+        ratio = ratios(reference.seconds, way.seconds)
+        reached = way.goal is not None and ratio.median >= way.goal
+        yield way.name, _rates(measured, way), ratio.show(".2f"), _goal("≥", way.goal, reached, goals)
+
+
+def _waits(waited: Waited, goals: bool) -> Iterator[tuple[str, ...]]:
+    yield "", "seconds", "goal"
+    for wait in waited.waits:
+        seconds = spread(wait.seconds)
+        reached = wait.goal is not None and seconds.greatest <= wait.goal
+        yield wait.name, seconds.show(".1f"), _goal("≤", wait.goal, reached, goals)
+
+
 def _rates(measured: Measured, way: Way) -> str:
     return rates(measured.recipients, way.seconds).show(",.0f")
 
 
-def _goal(goal: float | None, ratio: Spread) -> str:
-    if goal is None:
+def _goal(bound: str, goal: float | None, reached: bool, shown: bool) -> str:
+    if goal is None or not shown:
         return ""
-    return f"≥ {goal}: {'reached' if ratio.median >= goal else 'missed'}"
+    return f"{bound} {goal:g}: {'reached' if reached else 'missed'}"
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -1,4 +1,5 @@
-"""Where the benchmark's mail goes: smtp-sink, which takes and counts it, near or behind a slow line."""
+"""Where the benchmark's mail goes: smtp-sink, which takes and counts it, near or behind a slow line; or a
+relay of the tests, which records when it took each."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from batchmail.engine.ports import LOOPBACK, any_free
 from benchmarks.answers import order
 from benchmarks.processes import started
 from scripts.tools import smtp_sink, toxiproxy
+from tests.relays import Behaviour, RelayProcess
 
 SESSIONS = 2_000
 """Sessions the sink admits at a time; its own default, 256, would be in the way."""
@@ -60,6 +62,16 @@ def slow_line(folder: Path, port: int, milliseconds: int) -> Iterator[int]:
             delay = {"latency": milliseconds, "jitter": 0}
             order(f"{proxies}/relay/toxics", {"type": "latency", "stream": stream, "attributes": delay})
         yield int(str(proxy["listen"]).rpartition(":")[2])
+
+
+@contextmanager
+def recording_relay(folder: Path, behaviour: Behaviour) -> Iterator[RelayProcess]:
+    """A relay that behaves so, and records whom it accepts, and when, before it answers."""
+    relay = RelayProcess(folder / "relay", behaviour)
+    try:
+        yield relay
+    finally:
+        relay.stop()
 
 
 def _listens(port: int) -> bool:

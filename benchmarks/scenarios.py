@@ -1,7 +1,7 @@
-"""The three scenarios. In each, a bare loop and ours mail through the same smtp-sink, in turn.
+"""The scenarios. In each but one, a bare loop and ours mail through the same smtp-sink, in turn.
 
 Whatever is measured, everybody must have been accepted exactly once: by what each says itself, and by the
-sink's count.
+sink's count. Where workers are killed, nobody may be lost, or mailed twice and not named.
 """
 
 from __future__ import annotations
@@ -13,19 +13,27 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+from batchmail.batch.options import BatchOptions
 from benchmarks.bare import BareRun, bare
 from benchmarks.command import command
-from benchmarks.figures import Measured, Way
+from benchmarks.engines import embedded, production
+from benchmarks.figures import Measured, Wait, Waited, Way, spread
 from benchmarks.mailing import Mailing, mailing
 from benchmarks.ours import OurRun, Place, place
 from benchmarks.processes import BenchmarkError, cpu_seconds
 from benchmarks.relays import Sink, sink, slow_line
+from benchmarks.takeover import Takeover, takeover
 
 FEW = 20
 """Recipients of the batch that costs what every batch costs."""
 
 EACH_WAY = 10
 """Milliseconds each way on the slow line."""
+
+SERVERS = {"SQLite": embedded, "Postgres": production}
+
+AFTER_TIME_OUT = 2
+"""Seconds from a dead worker's heartbeat time-out until all of its slices are to go on."""
 
 
 class Size(NamedTuple):
@@ -34,6 +42,8 @@ class Size(NamedTuple):
     recipients: int
     connections: int
     rounds: int
+    settings: dict[str, str]
+    """The worker's, beyond those that a scenario needs."""
 
 
 class Reference:
@@ -79,15 +89,27 @@ class Reference:
 def local(folder: Path, size: Size) -> Measured:
     """A batch through a relay on this machine."""
     mails = mailing(folder, size.recipients)
-    with sink(folder) as relay, place(folder, relay.port) as ours:
+    with sink(folder) as relay, place(folder, relay.port, embedded, size.settings) as ours:
         reference = Reference(folder, relay, relay.port, mails, size)
         return _batches("A relay on this machine", reference, ours, mails, size, goal=1.8)
+
+
+def postgres(folder: Path, size: Size) -> Measured:
+    """A batch on the production server; its notes tell what it costs there."""
+    mails = mailing(folder, size.recipients)
+    with sink(folder) as relay, place(folder, relay.port, production, size.settings) as ours:
+        reference = Reference(folder, relay, relay.port, mails, size)
+        return _batches("Temporal on Postgres", reference, ours, mails, size, goal=1.8)
 
 
 def distant(folder: Path, size: Size) -> Measured:
     """A batch through a relay one network away."""
     mails = mailing(folder, size.recipients)
-    with sink(folder) as relay, slow_line(folder, relay.port, EACH_WAY) as port, place(folder, port) as ours:
+    with (
+        sink(folder) as relay,
+        slow_line(folder, relay.port, EACH_WAY) as port,
+        place(folder, port, embedded, size.settings) as ours,
+    ):
         reference = Reference(folder, relay, port, mails, size)
         return _batches(f"A relay {2 * EACH_WAY} ms away", reference, ours, mails, size, goal=1.6)
 
@@ -125,6 +147,43 @@ def whole_command(folder: Path, size: Size) -> Measured:
     )
 
 
+def killed_worker(folder: Path, size: Size) -> Waited:
+    """How long slices stand still whose worker is killed, on each server."""
+    mails = mailing(folder, size.recipients)
+    goal = BatchOptions().heartbeat_timeout.total_seconds() + AFTER_TIME_OUT
+    waits: list[Wait] = []
+    notes: list[str] = []
+    for database, start in SERVERS.items():
+        place = folder / database
+        place.mkdir()
+        kills: list[Takeover] = []
+        with start(place) as engine:
+            for number in range(size.rounds):
+                _say(f"a worker killed, Temporal on {database}, {number + 1} of {size.rounds}")
+                kills.append(
+                    takeover(place / f"kill-{number}", engine, mails, size.connections, size.settings)
+                )
+        waits += (
+            Wait(f"Temporal on {database}: the first of its slices goes on", [kill.first for kill in kills]),
+            Wait(f"Temporal on {database}: all of them go on", [kill.last for kill in kills], goal),
+        )
+        given = spread([kill.given for kill in kills])
+        in_doubt = spread([kill.in_doubt for kill in kills])
+        notes += (
+            f"Temporal on {database}: all slices were given to the other worker after {given.show('.1f')} s",
+            f"Temporal on {database}: in doubt after a kill {in_doubt.show('.0f')}, "
+            f"at most {max(kill.most for kill in kills)} may be",
+        )
+    notes.append(
+        "going on: the relay accepts a recipient of the slice; a mail was under way on each connection"
+    )
+    return Waited(
+        title=_title("A worker killed in mid batch", mails, size, "kill"),
+        waits=tuple(waits),
+        notes=tuple(notes),
+    )
+
+
 def _batches(
     what: str, reference: Reference, ours: Place, mails: Mailing, size: Size, *, goal: float
 ) -> Measured:
@@ -148,6 +207,7 @@ def _batches(
         ),
         notes=(
             *_notes(reference, runs, sink_cpu, size),
+            *_costs(runs, size),
             f"worker's peak memory: {ours.peak_megabytes():,.0f} MB",
         ),
     )
@@ -176,8 +236,19 @@ def _notes(
     )
 
 
-def _title(what: str, mails: Mailing, size: Size) -> str:
-    rounds = f"{size.rounds} round{'s' if size.rounds > 1 else ''}"
+def _costs(runs: Sequence[OurRun], size: Size) -> Iterator[str]:
+    """What a million recipients cost, by the middle of the runs."""
+    for what, values in (
+        ("billable actions in Temporal Cloud", [run.actions for run in runs]),
+        ("octets of the database's log (WAL)", [run.wal for run in runs]),
+        ("octets by which the database grows", [run.growth for run in runs]),
+    ):
+        if any(values):
+            yield f"a million recipients, by this run: {median(values) * 1e6 / size.recipients:,.0f} {what}"
+
+
+def _title(what: str, mails: Mailing, size: Size, round_: str = "round") -> str:
+    rounds = f"{size.rounds} {round_}{'s' if size.rounds > 1 else ''}"
     return (
         f"{what}: {mails.recipients:,} recipients, {mails.octets:,} octets each, "
         f"{size.connections} connections, {rounds}"
@@ -188,8 +259,10 @@ def _say(text: str) -> None:
     print(f"{text} …", file=sys.stderr, flush=True)
 
 
-SCENARIOS: dict[str, Callable[[Path, Size], Measured]] = {
+SCENARIOS: dict[str, Callable[[Path, Size], Measured | Waited]] = {
     "local": local,
+    "postgres": postgres,
     "command": whole_command,
     "distant": distant,
+    "takeover": killed_worker,
 }

@@ -7,7 +7,7 @@ export BATCH_STATE="${BATCH_STATE:-$root/var}"
 mkdir -p "$BATCH_STATE"
 
 # No relay of yours: neither from the environment nor from .env, which is read where the program runs.
-unset SMTP_HOST SMTP_PORT SMTP_USERNAME SMTP_PASSWORD SMTP_TLS MAIL_FROM BATCH_STORE
+unset SMTP_HOST SMTP_PORT SMTP_USERNAME SMTP_PASSWORD SMTP_PASSWORD_FILE SMTP_TLS MAIL_FROM BATCH_STORE
 cd examples
 "$root/.venv/bin/python" "$root/starter.py" --dev --list "$root/examples/emails.csv" "$@"
 

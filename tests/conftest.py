@@ -9,17 +9,11 @@ import uuid
 
 import pytest
 
-from tests.processes import processes_with
+from tests.processes import forget_settings, processes_with
 
-pytest_plugins = ["tests.relays.fixtures"]
+pytest_plugins = ["tests.fuzzing", "tests.relays.fixtures", "tests.stacks"]
 
-# A developer's own settings would reach the tests; the path of a program installed already may.
-for _name in tuple(os.environ):
-    if _name.startswith(("TEMPORAL_", "SMTP_", "BATCH_")) and _name != "BATCH_TEMPORAL_CLI":
-        del os.environ[_name]
-for _name in ("MAIL_FROM", "ADMIN_EMAIL"):
-    os.environ.pop(_name, None)
-os.environ["TEMPORAL_CONFIG_FILE"] = os.devnull
+forget_settings()
 
 # Every process started by the tests inherits this mark, however deep, and whoever has become its parent;
 # the processes that share the tests among them (pytest-xdist) have it from the one that hands them out.

@@ -21,16 +21,15 @@ _AGAIN_SOON = RetryPolicy(
 )
 _A_SLICE_MAY_TAKE = timedelta(days=3650)
 """A slice hands back by itself; the server demands some bound."""
+_ANYTHING_ELSE_MAY_TAKE = timedelta(hours=1)
 
 
 class Call(NamedTuple, Generic[In, Out]):
-    """One activity. `mails`: its heartbeats are a ledger, under the batch's heartbeat time-out."""
+    """One activity. `mails`: its heartbeats are a ledger; the others' say only that they live."""
 
     name: str
     result: type[Out]
     mails: bool = False
-    one_try: timedelta = timedelta(hours=1)
-    silence: timedelta | None = None
 
     async def __call__(self, task: In, *, summary: str, options: BatchOptions) -> Out:
         """Run the activity to its end, however long that takes. It is never cancelled by the workflow.
@@ -43,8 +42,8 @@ class Call(NamedTuple, Generic[In, Out]):
                 task,
                 result_type=self.result,
                 summary=summary,
-                start_to_close_timeout=_A_SLICE_MAY_TAKE if self.mails else self.one_try,
-                heartbeat_timeout=options.heartbeat_timeout if self.mails else self.silence,
+                start_to_close_timeout=_A_SLICE_MAY_TAKE if self.mails else _ANYTHING_ELSE_MAY_TAKE,
+                heartbeat_timeout=options.heartbeat_timeout,
                 retry_policy=(
                     RetryPolicy(initial_interval=options.retry_interval, backoff_coefficient=1.0)
                     if self.mails
@@ -58,8 +57,8 @@ class Call(NamedTuple, Generic[In, Out]):
         return result
 
 
-SNAPSHOT_LIST = Call[ListLocation, Taken]("snapshot_list", Taken, silence=timedelta(minutes=1))
-OPEN_BATCH = Call[Opening, Opened]("open_batch", Opened, one_try=timedelta(minutes=5))
+SNAPSHOT_LIST = Call[ListLocation, Taken]("snapshot_list", Taken)
+OPEN_BATCH = Call[Opening, Opened]("open_batch", Opened)
 SEND_SLICE = Call[Part, PartResult]("send_slice", PartResult, mails=True)
-WRITE_REPORT = Call[ReportTask, BatchResult]("write_report", BatchResult, silence=timedelta(minutes=1))
+WRITE_REPORT = Call[ReportTask, BatchResult]("write_report", BatchResult)
 NOTIFY_ADMIN = Call[Notice, PartResult]("notify_admin", PartResult, mails=True)

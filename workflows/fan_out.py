@@ -1,8 +1,7 @@
 """Slices in flight: scheduled few at once, all awaited, what is handed back scheduled again.
 
-A slice is a chain of parts, never two at a time: what a part hands back goes on at once with the ledger it
-handed back; when only deferred recipients are left, the chain waits for their next try. Slices whose delays
-end at about the same time share a timer.
+What becomes of a slice from part to part is batchmail.batch.chains'; here parts run, and delays are waited
+for. Slices whose delays end at about the same time share a timer.
 """
 
 from __future__ import annotations
@@ -16,57 +15,66 @@ from datetime import datetime, timedelta
 
 from temporalio import workflow
 
+from batchmail.batch.chains import Chain, after, next_part, woken
 from batchmail.batch.outcomes import Outcome
 from batchmail.batch.progress import Control, Waiting
-from batchmail.batch.retry import due_time
-from batchmail.batch.slices import FanOut, range_name
+from batchmail.batch.retry import Retries
+from batchmail.batch.slices import FanOut
 from batchmail.batch.tasks import Part, PartResult
+from workflows.alarm import Alarm
 
+NEXT_TRY = "next try of deferred recipients"
 
-@dataclass(eq=False)
-class Chain:
-    """One slice's parts so far: `part` is the present or next one, `tries` the delays it has waited. Its
-    attempts ask and tell the batch under the name `key`."""
+OWN_ALARM = "own-alarm"
+"""Batches begun before waited by `wait_condition` with a time-out, and go on so."""
 
-    part: Part
-    key: str
-    tries: int = 0
-    pending: int = 0
-    deferred: int = 0
-    due: datetime | None = None
+SPREAD = "spread"
+"""Batches whose recipients were deferred before have due times on full tenths of the delay, and keep them."""
 
 
 @dataclass
 class Slices:
     """The slices of one batch, carried through to the last recipient.
 
-    `send` runs one part. `changed` is called after every change that progress shows. `key` is the chains'
-    name, their row range unless given.
+    `whole`: what all their parts have in common. `send` runs one part. `changed` is called after every change
+    that progress shows, `look` before more is scheduled: it may pause. `key`: under what name the slices'
+    attempts ask and tell the batch; their row range unless given.
     """
 
+    whole: Part
     send: Callable[[Part], Awaitable[PartResult]]
-    delays: tuple[timedelta, ...]
+    retries: Retries
     plan: FanOut
     changed: Callable[[], None]
     key: str | None = None
+    look: Callable[[], None] = lambda: None
     files: list[str] = field(default_factory=list)
     settled: Counter[Outcome] = field(default_factory=Counter)
     resent: int = 0
     cancelled: bool = False
+    paused: bool = False
+    dropped: bool = False
+    spreads: bool = False
+    """Due times are known to be spread: the change is marked in the batch's history."""
     waiting: dict[str, Waiting] = field(default_factory=dict)
     _ready: deque[Chain] = field(default_factory=deque)
     _running: list[Chain] = field(default_factory=list)
     _deferred: list[Chain] = field(default_factory=list)
+    _alarm: Alarm = field(default_factory=lambda: Alarm(NEXT_TRY))
 
-    async def run(self, parts: Iterable[Part]) -> None:
-        """Until every recipient is settled."""
-        for part in parts:
-            self._ready.append(Chain(part, self.key or range_name(part.first, part.last)))
+    async def run(self, chains: Iterable[Chain]) -> None:
+        """Until every recipient is settled, or all are given up by `drop`."""
+        for chain in chains:
+            (self._ready if chain.due is None else self._deferred).append(chain)
         tasks: list[asyncio.Task[None]] = []
         try:
-            while self._ready or self._deferred or tasks:
-                self._take_due()
-                while self._ready and len(self._running) < self.plan.at_once + self.plan.ahead:
+            while tasks or (self.left and not self.dropped):
+                self.look()
+                if self.dropped and not tasks:
+                    break
+                if not self._holds:
+                    self._take_due()
+                while self._may_run_more:
                     chain = self._ready.popleft()
                     self._running.append(chain)
                     tasks.append(asyncio.create_task(self._one(chain)))
@@ -80,19 +88,50 @@ class Slices:
         """Nobody new is mailed: every slice runs once more, to settle those who are left."""
         self.cancelled = True
 
+    @property
+    def waits(self) -> list[Waiting]:
+        """What its running slices wait for."""
+        running = [self._key(chain) for chain in self._running]
+        return [one for key, one in self.waiting.items() if key in running]
+
+    def pause(self) -> None:
+        """Every slice hands back and waits, also for a next try that is due; a cancel goes before."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """Go on."""
+        self.paused = False
+
+    def drop(self) -> None:
+        """Every slice hands back, and `run` ends: whoever is left stays unsettled."""
+        self.dropped = True
+
     def control(self, slice_range: str) -> Control:
         """What the batch wants of this slice."""
-        opening = [chain.key for chain in self._running[: self.plan.at_once]]
-        return Control(opens_connections=slice_range in opening, cancelled=self.cancelled)
+        opening = [self._key(chain) for chain in self._running[: self.plan.at_once]]
+        return Control(
+            opens_connections=slice_range in opening,
+            cancelled=self.cancelled,
+            paused=self._holds,
+            waits=slice_range in self.waiting,
+        )
 
     def note(self, key: str, what: Waiting | None) -> None:
-        """The slice waits for something, or no longer does. Since when it does is kept from part to part."""
-        if what is None or not any(chain.key == key for chain in self._running):
+        """The slice waits for something, or no longer does. Since when it does is kept, whatever it waits for
+        next, from attempt to attempt and from part to part: it has mailed nobody since."""
+        if what is None or not any(self._key(chain) == key for chain in self._running):
             self.waiting.pop(key, None)
         else:
-            before = self.waiting.get(key)
-            same = before is not None and before.what == what.what
-            self.waiting[key] = before if before is not None and same else what
+            since = self.waiting[key].since if key in self.waiting else what.since
+            self.waiting[key] = Waiting(what=what.what, since=since)
+
+    def take_left(self) -> tuple[Chain, ...]:
+        """After a drop: those who are left, to be run here or elsewhere."""
+        left = (*self._ready, *self._deferred)
+        self._ready.clear()
+        self._deferred.clear()
+        self.dropped = False
+        return left
 
     @property
     def running(self) -> int:
@@ -116,52 +155,72 @@ class Slices:
 
     # How it is done
 
+    @property
+    def _holds(self) -> bool:
+        return self.dropped or (self.paused and not self.cancelled)
+
+    @property
+    def _told(self) -> tuple[bool, ...]:
+        return self.cancelled, self.paused, self.dropped
+
+    @property
+    def _may_run_more(self) -> bool:
+        room = len(self._running) < self.plan.at_once + self.plan.ahead
+        return bool(self._ready) and room and not self._holds
+
     async def _one(self, chain: Chain) -> None:
         """One part of a chain, and what becomes of what it left."""
-        first = self._running.index(chain) < self.plan.at_once
-        part = chain.part.model_copy(
-            update={"opens_connections": first, "last_try": chain.tries >= len(self.delays)}
-        )
-        result = await self.send(part)
+        opens = self._running.index(chain) < self.plan.at_once
+        part = next_part(chain, self.whole, opens_connections=opens)
+        key = self._key(chain)
+        result = await self.send(part.model_copy(update={"waited": key in self.waiting}))
         self._running.remove(chain)
-        self.waiting.pop(chain.key, None)
+        if not result.waits or (self._holds and not self.dropped):
+            self.waiting.pop(key, None)
         if result.file is not None:
             self.files.append(result.file)
         self.settled.update(result.counts)
         self.resent += result.resent
-        if result.rest is None:
+        left = after(chain, result, workflow.now(), self._retries) if result.rest else None
+        if left is None:
             return
-        chain.part = part.model_copy(update={"ledger": result.rest, "due": False})
-        chain.deferred = result.deferred
-        if result.pending:
-            self._ready.appendleft(chain)
+        if left.due is None:
+            self._ready.appendleft(left)
         else:
-            delay = self.delays[min(chain.tries, len(self.delays) - 1)] if self.delays else timedelta(0)
-            chain.due = due_time(workflow.now(), delay)
-            chain.tries += 1
-            self._deferred.append(chain)
+            self._deferred.append(left)
 
     def _take_due(self) -> None:
         now = workflow.now()
-        due = [c for c in self._deferred if self.cancelled or c.due is None or c.due <= now]
-        for chain in due:
+        for chain in [c for c in self._deferred if self.cancelled or c.due is None or c.due <= now]:
             self._deferred.remove(chain)
-            chain.part = chain.part.model_copy(update={"due": True})
-            chain.due, chain.deferred = None, 0
-            self._ready.append(chain)
+            self._ready.append(woken(chain, now, self._retries))
+
+    @property
+    def _retries(self) -> Retries:
+        self.spreads = workflow.patched(SPREAD)
+        return self.retries if self.spreads else self.retries.model_copy(update={"spread": ""})
+
+    def _key(self, chain: Chain) -> str:
+        return self.key or chain.range
 
     async def _something(self, tasks: list[asyncio.Task[None]]) -> list[asyncio.Task[None]]:
-        """Wait until a part has ended, deferred recipients are due, or the batch is cancelled."""
-        was_cancelled = self.cancelled
+        """Wait until a part has ended, deferred recipients are due, or somebody has told it something."""
+        was_told = self._told
 
         def happened() -> bool:
-            return any(task.done() for task in tasks) or self.cancelled != was_cancelled
+            return any(task.done() for task in tasks) or self._told != was_told
 
-        due = self.next_try
-        with suppress(asyncio.TimeoutError):
-            await workflow.wait_condition(
-                happened, timeout=max(due - workflow.now(), timedelta(0)) if due else None
-            )
+        due = None if self._holds else self.next_try
+        if due is None or workflow.patched(OWN_ALARM):
+            self._alarm.set(due)
+            await workflow.wait_condition(lambda: happened() or self._alarm.rings)
+        else:
+            with suppress(asyncio.TimeoutError):
+                await workflow.wait_condition(
+                    happened,
+                    timeout=max(due - workflow.now(), timedelta(0)),
+                    timeout_summary=NEXT_TRY,
+                )
         for task in tasks:
             if task.done():
                 task.result()

@@ -17,9 +17,11 @@ from collections.abc import Iterable
 from enum import Enum
 
 from batchmail.batch import ledger as at
+from batchmail.batch.brake import Brake
 from batchmail.batch.ledger import Ledger, LedgerRecord
 from batchmail.batch.options import InDoubt
 from batchmail.batch.outcomes import NO_CAUSE, Cause, Follows, Outcome, Stage, Verdict
+from batchmail.batch.throttle import Throttle
 
 LOSSES_ALLOWED = 1
 """A recipient whose transaction lost its connection more often than this is deferred."""
@@ -80,6 +82,9 @@ class Attempt:
         self.phase = Phase.OPENING
         self.why_stopping = ""
         self.cancelled = False
+        self.is_braked = False
+        self.has_answers = False
+        """Whether the relay has answered for anybody: it is not waited for, as far as this attempt knows."""
         if nonce not in ledger.nonces:
             ledger.nonces.append(nonce)
         self._in_doubt = in_doubt
@@ -98,9 +103,14 @@ class Attempt:
         self._losses: dict[int, int] = {}
         self._fault: Cause | None = None
         self._fresh_first = False
+        self._in_turn = False
+        self._told = 0.0  # the time that was told last
+        self.throttle = Throttle()
         self._counts: dict[str, int] = {}
         self._counted_at = -COUNTED_EVERY
         self._abandoned = False
+        self._brake: Brake | None = None
+        self._rejections_to_count = 0
 
     # Heartbeats: one at a time
 
@@ -164,6 +174,7 @@ class Attempt:
 
     def has_lease(self, now: float) -> bool:
         """Whether the lease is good; once found run out, the attempt is dead for good."""
+        self._told = now
         if self.phase is Phase.DEAD:
             return False
         if self._lease_end is not None and now >= self._lease_end:
@@ -212,11 +223,6 @@ class Attempt:
     # Recipients
 
     @property
-    def in_flight(self) -> int:
-        """Open intents."""
-        return len(self._open)
-
-    @property
     def may_name_more(self) -> bool:
         """Whether a connection is still busy with somebody named before, and will name somebody else next."""
         return len(self._unsent) < len(self._open) and self.phase is Phase.MAILING
@@ -231,16 +237,22 @@ class Attempt:
     def name(self) -> Intent | None:
         """The next pending row becomes an intent, or None where nobody is to be named.
 
-        After a relay fault those who met it wait behind the others: it may be theirs alone.
+        After a relay fault those who met it wait behind the others: it may be theirs alone. Once there was a
+        refusal for the rate, those who are tried again and others take turns: what comes of both tells whose
+        it is.
         """
         if not self.has_pending:
             return None
-        if self._again and not (self._fresh_first and self._fresh() >= 0):
+        tried_before = bool(self._again) and not (self._fresh_first and self._fresh() >= 0)
+        if tried_before:
             row = self._again.popleft()
         else:
             row = self._fresh()
             self._cursor = row + 1
+        if self._in_turn:
+            self._fresh_first = tried_before
         self.ledger.name(row)
+        self.throttle.named(row)
         intent = Intent(row)
         self._open.add(intent)
         self._unsent.append(intent)
@@ -258,21 +270,31 @@ class Attempt:
         return True
 
     def concluded(self, intent: Intent, verdict: Verdict) -> Follows:
-        """What the relay made of an intent; returns what in fact follows (a streak is the relay's fault)."""
+        """What the relay made of an intent; returns what in fact follows.
+
+        A streak is the relay's fault, and so may be a refusal that speaks of the rate.
+        """
         if not intent.open or self.phase is Phase.DEAD:
             return verdict.follows
         self._close(intent)
         row, cause = intent.row, verdict.cause
         follows = verdict.follows
         if follows is Follows.SENT:
-            self._fresh_first = False
+            self._fresh_first &= self._in_turn
+            self.throttle.taken(row, self._told)
             self.ledger.settle(row, Outcome.SENT, NO_CAUSE)
+        elif _may_be_throttled(verdict) and self.throttle.is_the_relays(row, cause, self._told):
+            self._pend(row)
+            if not self._in_turn:
+                self._in_turn, self._fresh_first = True, False
+            follows = Follows.THROTTLED
         elif follows in (Follows.REJECTED, Follows.DEFERRED):
             follows = self._refused(row, follows, cause)
         elif follows is Follows.RELAY_FAULT:
             self._pend(row)
         else:
             self._lost(row, follows is Follows.IN_DOUBT, cause)
+        self.has_answers |= follows in (Follows.SENT, Follows.REJECTED, Follows.DEFERRED)
         if follows is Follows.RELAY_FAULT:
             self._fresh_first = True
         return follows
@@ -299,6 +321,11 @@ class Attempt:
         """End by a failure that carries the ledger: a result cannot be had now."""
         if self.phase is not Phase.DEAD:
             self._end_by_failure(self._asked)
+
+    def heed(self, brake: Brake | None) -> None:
+        """From now on hand back when too many are rejected: those the brake counts, and this part's own."""
+        if brake != self._brake:
+            self._brake, self._rejections_to_count = brake, 0
 
     def cancel(self) -> list[Intent]:
         """The batch is cancelled: hand back, with everybody left settled as not to be mailed."""
@@ -411,7 +438,23 @@ class Attempt:
             self._fault = cause
             self._again.extend(self.ledger.revert(cause))
             return Follows.RELAY_FAULT
+        if follows is Follows.REJECTED and self._too_many_rejected():
+            # Those not acknowledged yet lose their connections with the next heartbeat's answer.
+            self.is_braked = True
+            self.stop("too many were rejected")
         return follows
+
+    def _too_many_rejected(self) -> bool:
+        """Asked at each rejection; rows are counted anew only when there may be too many."""
+        self._rejections_to_count -= 1
+        if self._brake is None or self._rejections_to_count > 0:
+            return False
+        with_own = self._brake.plus(self.ledger.counts())
+        self._rejections_to_count = with_own.room
+        if not with_own.is_passed:
+            return False
+        # They may yet turn out to be the relay's fault.
+        return self._somebody_accepted() or streak(self.ledger.refusals(), least=1) is None
 
     def _somebody_accepted(self) -> bool:
         ledger = self.ledger
@@ -428,7 +471,7 @@ class Attempt:
         self._withdraw(asked + self._unsent)
 
 
-def streak(refusals: dict[Cause, int]) -> Cause | None:
+def streak(refusals: dict[Cause, int], least: int = STREAK) -> Cause | None:
     """The cause that is the relay's fault, if the first answers of a slice were all one and the same refusal.
 
     Nobody has been accepted yet (the caller's knowledge). Lost connections (code 0) are no answers. Refusals
@@ -436,12 +479,19 @@ def streak(refusals: dict[Cause, int]) -> Cause | None:
     and others report refusals of sender and login at RCPT.
     """
     answers = [cause for cause in refusals if cause.code]
-    if len(answers) != 1 or refusals[answers[0]] < STREAK:
+    if len(answers) != 1 or refusals[answers[0]] < least:
         return None
     cause = answers[0]
     about_the_recipient = cause.enhanced[1:4] in (".1.", ".2.")
     about_the_message = cause.code == 552 or cause.enhanced[1:] == ".3.4"
     return None if about_the_recipient or about_the_message else cause
+
+
+def _may_be_throttled(verdict: Verdict) -> bool:
+    """Deferred, or closed by 421 once the relay has heard of the recipient."""
+    follows, cause = verdict
+    closed = follows is Follows.PENDING and cause.code == 421
+    return follows is Follows.DEFERRED or (closed and cause.stage not in (Stage.RSET, Stage.MAIL))
 
 
 _UNSETTLED = (

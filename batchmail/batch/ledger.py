@@ -28,6 +28,7 @@ UNKNOWN = ord("U")
 _LEGEND = 128  # 128 + 2 * place in the legend, + 1 with the mark
 
 _LEGEND_ROOM = (256 - _LEGEND) // 2
+_REFUSALS = (Outcome.REJECTED, Outcome.DEFERRED, Outcome.EXPIRED)
 _MARKED = bytes.maketrans(b"PISD", b"pisd")
 
 
@@ -86,8 +87,14 @@ class Ledger:
 
     @classmethod
     def read(cls, record: LedgerRecord) -> Ledger:
-        """The ledger that `record` was written from."""
-        ledger = cls(record.first, zlib.decompress(base64.b64decode(record.states)))
+        """The ledger that `record` was written from. Raises ValueError where that cannot be read."""
+        try:
+            states = zlib.decompress(base64.b64decode(record.states))
+        except (ValueError, zlib.error) as error:
+            raise ValueError(f"its states cannot be unpacked ({error})") from None
+        if len(record.causes) > _LEGEND_ROOM:
+            raise ValueError(f"it has {len(record.causes)} causes, where {_LEGEND_ROOM} can be told apart")
+        ledger = cls(record.first, states)
         for outcome, stage, code, enhanced in record.causes:
             ledger._place(outcome, Cause(stage, code, enhanced))
         ledger.nonces = list(record.nonces)
@@ -131,6 +138,10 @@ class Ledger:
         """How many rows stand at one of `states`."""
         return sum(map(self.states.count, states))
 
+    def marked(self) -> int:
+        """How many rows were ever in doubt."""
+        return self.count(*_MARKS, *range(_LEGEND + 1, _LEGEND + 2 * len(self.legend), 2))
+
     def shown_counts(self) -> dict[str, int]:
         """`counts`, as they stand on the wire."""
         return {str(outcome): count for outcome, count in self.counts().items()}
@@ -162,11 +173,11 @@ class Ledger:
             if state in final:
                 yield Settled(row, *final[state])
 
-    def refusals(self) -> dict[Cause, int]:
+    def refusals(self, kinds: Iterable[Outcome] = _REFUSALS) -> dict[Cause, int]:
         """How many rows of this part the relay refused or deferred, by cause."""
         found: dict[Cause, int] = {}
         for place, (outcome, cause) in enumerate(self.legend):
-            if outcome in (Outcome.REJECTED, Outcome.DEFERRED, Outcome.EXPIRED):
+            if outcome in kinds:
                 code = _LEGEND + 2 * place
                 found[cause] = found.get(cause, 0) + self.count(code, code + 1)
         return {cause: count for cause, count in found.items() if count}

@@ -8,6 +8,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from batchmail.batch.retry import Retries
+
 Seconds = Annotated[timedelta, Field(gt=timedelta(0))]
 
 DEFAULT_RETRY_DELAYS = (
@@ -17,6 +19,12 @@ DEFAULT_RETRY_DELAYS = (
     timedelta(hours=1),
     timedelta(hours=4),
 )
+"""The last one repeats until `give_up_after` has passed."""
+
+DEFAULT_GIVE_UP_AFTER, LONGEST_GIVE_UP_AFTER = timedelta(hours=24), timedelta(days=100)
+
+DEFAULT_MAX_REJECTED_PERCENT = 20.0
+DEFAULT_TELL_AFTER = timedelta(minutes=15)
 
 
 class InDoubt(StrEnum):
@@ -38,14 +46,28 @@ class BatchOptions(BaseModel):
     in_doubt: InDoubt = InDoubt.RESEND
     slice_size: int | None = Field(default=None, ge=1, le=20_000)
     """Recipients a slice; None lets the program decide (batchmail.batch.slices)."""
-    retry_delays: tuple[Seconds, ...] = DEFAULT_RETRY_DELAYS
-    """How long a deferred recipient waits before each further try; after the last it is `expired`."""
+    give_up_after: Annotated[Seconds, Field(le=LONGEST_GIVE_UP_AFTER)] = DEFAULT_GIVE_UP_AFTER
+    """A slice's recipients who are still deferred at its first try after this time are `expired`; counted
+    from the slice's first deferral. Meanwhile they are tried after growing delays (DEFAULT_RETRY_DELAYS)."""
+    retry_delays: tuple[Seconds, ...] | None = None
+    """If given, it alone decides: how long a deferred recipient waits before each further try; after the last
+    one it is `expired`, whatever `give_up_after` says."""
     heartbeat_timeout: Seconds = timedelta(seconds=10)
     """How long a worker may be silent before its slices go on elsewhere; also the length of its lease."""
     retry_interval: Seconds = timedelta(seconds=1)
     """Between two attempts of a slice; without growth."""
+    max_rejected_percent: float = Field(default=DEFAULT_MAX_REJECTED_PERCENT, ge=0, le=100)
+    """The batch pauses and asks when more of at least 100 settled recipients are rejected; 100: never."""
+    tell_after: Seconds = DEFAULT_TELL_AFTER
+    """The admins are told when the batch has waited so long for relay or store."""
     admins: tuple[str, ...] = ()
-    """Who is told when the batch has ended."""
+    """Who is told when the batch has ended, when it needs somebody's word, and when it has long waited."""
+
+    def retries(self, spread: str) -> Retries:
+        """How deferred recipients are tried again; `spread` sets a batch's due times apart from others'."""
+        if self.retry_delays is not None:
+            return Retries(delays=self.retry_delays, spread=spread)
+        return Retries(delays=DEFAULT_RETRY_DELAYS, give_up_after=self.give_up_after, spread=spread)
 
 
 class ListFacts(BaseModel):
@@ -76,6 +98,10 @@ class BatchRequest(BaseModel):
     list_facts: ListFacts | None = None
     """What the list had beside its recipients, with `snapshot`: two lists may have one snapshot."""
     options: BatchOptions = BatchOptions()
+    store: str | None = None
+    """Where `snapshot` and `message` are kept: to be named when a worker's store is another one."""
+    carried: str | None = None
+    """What earlier runs of the batch came to (batchmail.batch.carried). Never given by who starts a batch."""
 
     @model_validator(mode="after")
     def _each_by_id_or_location(self) -> BatchRequest:

@@ -64,6 +64,8 @@ class Follows(StrEnum):
     """No clear answer after the body began to go out (RFC 1047)."""
     RELAY_FAULT = "relay fault"
     """The relay is at fault, not the recipient, who is untouched."""
+    THROTTLED = "throttled"
+    """Mail comes too fast for the relay; the recipient is untouched (batchmail.batch.throttle)."""
 
 
 class Verdict(NamedTuple):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
-from batchmail.batch.outcomes import FINAL_OUTCOMES, Outcome
+from batchmail.batch.brake import Brake
+from batchmail.batch.outcomes import Outcome
 
 
 class Doing(StrEnum):
@@ -30,12 +31,32 @@ class Waiting(BaseModel):
     since: datetime
 
 
+class PausedBy(StrEnum):
+    """Who paused the batch."""
+
+    OPERATOR = "operator"
+    REJECTIONS = "rejections"
+    """The batch itself, since too many were rejected: somebody has to say whether it is to go on."""
+
+
+class Paused(BaseModel):
+    """The batch is paused: nobody new is mailed until it is resumed or cancelled. `why`: a clause."""
+
+    model_config = ConfigDict(frozen=True)
+
+    by: PausedBy
+    why: str
+    since: datetime
+
+
 class Progress(BaseModel):
     """How far a batch is, as of the last slice that ended; running slices tell more in their heartbeats."""
 
     model_config = ConfigDict(frozen=True)
 
     doing: Doing
+    batch_id: str = ""
+    list_name: str = ""
     total: int = 0
     settled: dict[Outcome, int] = {}
     deferred: int = 0
@@ -44,24 +65,17 @@ class Progress(BaseModel):
     slices_running: int = 0
     slices_left: int = 0
     waiting: tuple[Waiting, ...] = ()
+    paused: Paused | None = None
     cancelled: bool = False
+    took: timedelta = timedelta(0)
+    """Since mailing began, or until everybody was settled."""
+    as_of: datetime | None = None
+    """When this was so."""
 
     @property
     def settled_count(self) -> int:
         """Recipients with a final outcome."""
         return sum(self.settled.values())
-
-    def as_markdown(self) -> str:
-        """The current details that Temporal's Web UI shows."""
-        lines = [f"**{self.doing}**" + (" (cancelled: nobody new is mailed)" if self.cancelled else ""), ""]
-        lines += ["| | recipients |", "| --- | ---: |", f"| in all | {self.total:,} |"]
-        lines += [f"| {outcome} | {self.settled.get(outcome, 0):,} |" for outcome in FINAL_OUTCOMES]
-        if self.deferred:
-            when = f", again at {self.next_try:%H:%M:%S} UTC" if self.next_try else ""
-            lines.append(f"| deferred{when} | {self.deferred:,} |")
-        lines.append(f"\nSlices: {self.slices_running} running, {self.slices_left} to come.")
-        lines += [f"\nWaiting since {one.since:%Y-%m-%d %H:%M:%S} UTC: {one.what}" for one in self.waiting]
-        return "\n".join(lines)
 
 
 class Control(BaseModel):
@@ -73,3 +87,9 @@ class Control(BaseModel):
     """Whether this slice may open connections; otherwise it uses those that others of its worker leave."""
     cancelled: bool = False
     """Nobody new is mailed: settle everyone left as not to be mailed."""
+    paused: bool = False
+    """Nobody new is mailed: hand back."""
+    brake: Brake | None = None
+    """Of the slices that have ended: a slice that passes it with its own recipients hands back."""
+    waits: bool | None = None
+    """Whether the batch takes the slice to wait for something; None: an earlier version does not say."""

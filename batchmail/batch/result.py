@@ -6,6 +6,8 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from batchmail.batch.outcomes import FINAL_OUTCOMES, Outcome
+
 
 class Status(StrEnum):
     """How a batch ended."""
@@ -37,6 +39,11 @@ class BatchResult(BaseModel):
     report: str = ""
     """Where report.csv lies."""
     admin_notified: bool = False
+
+    @property
+    def settled(self) -> dict[Outcome, int]:
+        """Recipients by outcome, as a running batch counts them."""
+        return {outcome: count for outcome in FINAL_OUTCOMES if (count := getattr(self, outcome))}
 
     @property
     def everyone_sent(self) -> bool:

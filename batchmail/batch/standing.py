@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from batchmail.batch.ledger import LedgerRecord
 from batchmail.batch.outcomes import FINAL_OUTCOMES, Outcome
-from batchmail.batch.progress import Doing, Progress, Waiting
+from batchmail.batch.progress import Doing, Paused, Progress, Waiting
 
 
 class Silence(StrEnum):
@@ -25,6 +25,7 @@ class Standing(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    batch_id: str = ""
     doing: Doing = Doing.PREPARING
     total: int = 0
     settled: dict[Outcome, int] = {}
@@ -33,6 +34,7 @@ class Standing(BaseModel):
     next_try: datetime | None = None
     waiting: tuple[Waiting, ...] = ()
     """What the batch waits for outside, each said once."""
+    paused: Paused | None = None
     cancelled: bool = False
     silent: Silence | None = None
     silent_since: datetime | None = None
@@ -61,7 +63,9 @@ def standing(
         seen = progress.settled.get(outcome, 0) + sum(record.counts.get(outcome, 0) for record in records)
         if count := max(seen, before.settled.get(outcome, 0)):
             settled[outcome] = count
-    since = {one.what: one.since for one in (*before.waiting, *progress.waiting)}
+    # Of several that wait for one thing, the one that has waited longest speaks, as in the details.
+    latest_first = sorted(progress.waiting, key=lambda one: one.since, reverse=True)
+    since = {one.what: one.since for one in (*before.waiting, *latest_first)}
     texts = (
         *(one.what for one in progress.waiting),
         *(record.waiting for record in records if record.waiting),
@@ -69,11 +73,13 @@ def standing(
     )
     deferred = progress.deferred + sum(record.counts.get(Outcome.DEFERRED, 0) for record in records)
     return Standing(
+        batch_id=progress.batch_id,
         doing=progress.doing,
         total=progress.total,
         settled=settled,
         deferred=min(deferred, max(0, progress.total - sum(settled.values()))),
         next_try=progress.next_try,
         waiting=tuple(Waiting(what=text, since=since.get(text, now)) for text in dict.fromkeys(texts)),
+        paused=progress.paused,
         cancelled=progress.cancelled,
     )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
+from batchmail.batch.brake import Brake
 from batchmail.batch.ledger import LedgerRecord
 from batchmail.batch.options import InDoubt, ListFacts
 from batchmail.batch.outcomes import Outcome
+from batchmail.batch.progress import Waiting
 from batchmail.batch.result import BatchResult, Status
+from batchmail.batch.search_attributes import SearchAttribute
 
 
 class _Model(BaseModel):
@@ -41,6 +44,8 @@ class Opening(_Model):
     admins: tuple[str, ...] = ()
     connections: int
     slice_size: int | None = None
+    store: str | None = None
+    """Where the starter keeps list and message, to be named when the worker's store is another one."""
 
 
 class Opened(_Model):
@@ -52,6 +57,8 @@ class Opened(_Model):
     slice_size: int
     receipt: BatchResult | None = None
     """The batch has ended before: its result. Nobody is mailed."""
+    search_attributes: tuple[SearchAttribute, ...] = ()
+    """Those that the server takes."""
 
 
 class Part(_Model):
@@ -68,6 +75,9 @@ class Part(_Model):
     last_try: bool = False
     due: bool = False
     """The delay of the deferred rows is over: they are to be tried again."""
+    waited: bool = False
+    """The last part handed back while it waited for something outside, and the batch takes this one to wait
+    for it until it says otherwise."""
     ledger: LedgerRecord | None = None
     """What an earlier part handed back; None: all rows are pending and nobody has begun."""
 
@@ -84,6 +94,8 @@ class PartResult(_Model):
     deferred: int = 0
     rest: LedgerRecord | None = None
     ended_because: str = ""
+    waits: bool = False
+    """It was waiting for something outside when it was to hand back."""
 
 
 class ReportTask(_Model):
@@ -102,10 +114,43 @@ class ReportTask(_Model):
     settled: datetime
 
 
-class Notice(_Model):
-    """Input of notify_admin: the finished batch, and which of its admins are still to be told."""
+class TooManyRejected(_Model):
+    """The batch paused itself at `since`, and asks. `files`: some of its outcome files, for the reasons."""
 
-    result: BatchResult
+    brake: Brake
+    since: datetime
+    files: tuple[str, ...] = ()
+
+
+class LongWait(_Model):
+    """The batch has waited long, when this was written `as_of`; it goes on by itself."""
+
+    waiting: tuple[Waiting, ...]
+    as_of: datetime
+
+
+class Notice(_Model):
+    """Input of notify_admin: one thing that the admins are told, and which of them are still to be told."""
+
+    result: BatchResult | None = None
+    """The batch has ended."""
+    too_many_rejected: TooManyRejected | None = None
+    long_wait: LongWait | None = None
     list_name: str
     admins: tuple[str, ...]
     part: Part
+
+    @model_validator(mode="after")
+    def _one_thing(self) -> Notice:
+        if sum(one is not None for one in (self.result, self.too_many_rejected, self.long_wait)) != 1:
+            raise ValueError("a notice tells exactly one thing")
+        return self
+
+    @property
+    def name(self) -> str:
+        """Its own name within the batch, for its ledgers in the store and its Message-IDs."""
+        if self.too_many_rejected is not None:
+            return f"notice/rejections-{self.too_many_rejected.since:%Y%m%dT%H%M%S}"
+        if self.long_wait is not None:
+            return f"notice/wait-{self.long_wait.as_of:%Y%m%dT%H%M%S}"
+        return "notice"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from batchmail.batch.options import BatchOptions, BatchRequest
+from batchmail.batch.options import DEFAULT_GIVE_UP_AFTER, BatchOptions, BatchRequest
 from batchmail.cli.screen import Screen
 from batchmail.cli.wishes import Wishes
 from batchmail.cli.words import near
+from batchmail.errors import MessageError
 from batchmail.lists.location import local_path
 from batchmail.lists.read_list import ListReader
 from batchmail.lists.snapshot import Snapshot, invalid_name
@@ -29,6 +30,8 @@ class Job(NamedTuple):
     message: MessageSource
     compiled: CompiledMessage
     options: BatchOptions
+    store: str
+    """Where list and message are kept."""
 
     @property
     def snapshot(self) -> Snapshot:
@@ -43,6 +46,7 @@ class Job(NamedTuple):
             list_facts=self.snapshot.facts,
             message=self.message.id,
             options=self.options,
+            store=self.store,
         )
 
 
@@ -53,11 +57,8 @@ async def read_job(wishes: Wishes, settings: Settings, store: Store, screen: Scr
     """
     options = wishes.options(settings)
     path = local_path(wishes.list)
-    if wishes.message is None:
-        with ListReader(path, wishes.email_column):
-            pass  # what is wrong with the list is said before that no message lies beside it
     message = read_message(
-        wishes.message or find_message(path),
+        wishes.message or _message_beside(path, wishes.email_column),
         subject=wishes.subject,
         sender=wishes.sender,
         default_sender=settings.mail_from,
@@ -67,7 +68,17 @@ async def read_job(wishes: Wishes, settings: Settings, store: Store, screen: Scr
             store, path, email_column=wishes.email_column, progress=lambda rows: tell(count(rows, "row"))
         )
     compiled = compile_message(message, scan.snapshot.fields, scan.snapshot.list_name)
-    return Job(scan, message, compiled, options)
+    return Job(scan, message, compiled, options, str(store))
+
+
+def _message_beside(path: Path, email_column: str | None) -> Path:
+    """The message beside the list; what is wrong with the list is said before that none lies there. A list
+    that is whole is read once: a pipe cannot be read twice."""
+    try:
+        return find_message(path)
+    except MessageError:
+        with ListReader(path, email_column):
+            raise
 
 
 def show_job(job: Job, store: Store, screen: Screen) -> None:
@@ -82,8 +93,15 @@ def show_job(job: Job, store: Store, screen: Screen) -> None:
     for row in job.scan.invalid[:_SHOWN_INVALID]:
         screen.more(f"line {row.line}: {row.reason}", "yellow")
     if (more := snapshot.invalid_rows - _SHOWN_INVALID) > 0:
-        screen.more(f"and {more:,} more: {near(Path(store.path(invalid_name(snapshot.id))))}", "yellow")
+        screen.more(f"and {more:,} more: {near(store.path(invalid_name(snapshot.id)))}", "yellow")
     screen.fact("message", f"{job.message.name}: {job.message.subject}")
     screen.fact("from", job.message.sender)
     if not job.options.admins:
         screen.fact("admins", "nobody is told when it ends: set ADMIN_EMAIL or give --admin", "dim")
+    if job.options.retry_delays is not None and job.options.give_up_after != DEFAULT_GIVE_UP_AFTER:
+        screen.fact(
+            "note",
+            "BATCH_RETRY_DELAYS is set, and alone decides when somebody is given up: the time given for that "
+            "goes unheeded",
+            "yellow",
+        )

@@ -6,8 +6,8 @@ import logging
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from batchmail.engine.core_logs import forward_core_logs
 from batchmail.engine.log_lines import LINE, LogLine
+from batchmail.engine.runtime import prepare_runtime
 from batchmail.errors import StoreError
 
 _LARGEST = 5_000_000
@@ -15,7 +15,7 @@ _LARGEST = 5_000_000
 
 def keep_logs(file: Path | None, *, debug: bool) -> None:
     """Log lines go to stderr with --debug, else to `file`, else nowhere. Raises StoreError."""
-    forward_core_logs()
+    prepare_runtime()
     logging.getLogger("mail.log").setLevel(logging.WARNING)  # the mailbox's, which names recipients
     handler = _handler(file, debug=debug)
     handler.setFormatter(logging.Formatter(LINE) if debug else LogLine())

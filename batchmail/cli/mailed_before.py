@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from batchmail.batch.batch_cut import cut_in
 from batchmail.batch.ledger import Ledger, LedgerRecord
 from batchmail.batch.outcomes import Outcome
-from batchmail.cli.names import read_cut
+from batchmail.batch.places import BATCHES, folder_name
 from batchmail.errors import MissingObjectError
 from batchmail.lists.snapshot import Snapshot, all_recipients, load_snapshot, read_recipients
+from batchmail.report.cut import load_cut
+from batchmail.report.endings import load_outcomes
 from batchmail.store import Store
 
 NOT_MAILED = (Outcome.REJECTED, Outcome.EXPIRED, Outcome.SUPPRESSED)
@@ -24,6 +27,8 @@ class MailedBefore(NamedTuple):
 
     recipients: int
     batches: tuple[str, ...]
+    purged: tuple[str, ...] = ()
+    """Batches of this message that were purged: whom they mailed is not known any more."""
 
 
 async def mailed_before(store: Store, snapshot: Snapshot, message_id: str, batch_id: str) -> MailedBefore:
@@ -33,34 +38,38 @@ async def mailed_before(store: Store, snapshot: Snapshot, message_id: str, batch
     held in memory, and of batches of other messages nothing is read but their cut. Raises StoreError.
     """
     left: set[int] | None = None
-    total, found = 0, []
-    for name in await store.folders("batches"):
-        cut = await read_cut(store, name) if name != batch_id else None
+    total, found, purged = 0, [], []
+    for folder in await store.folders(BATCHES):
+        cut = await load_cut(store, cut_in(folder)) if folder != folder_name(batch_id) else None
         if cut is None or cut.message != message_id:
+            continue
+        name = cut.batch or folder
+        if cut.purged is not None and cut.snapshot != snapshot.id:
+            purged.append(name)
             continue
         if left is None:
             left = {_key(one.address) async for block in all_recipients(store, snapshot) for one in block}
             total = len(left)
         before = len(left)
-        try:
-            other = await load_snapshot(store, cut.snapshot)
-        except MissingObjectError:
-            continue
-        await _take_away(left, store, f"batches/{name}", other)
+        if cut.purged is not None:
+            left.clear()  # of this very list, and nothing tells any more whom it left out
+        else:
+            await _take_away(left, store, f"{BATCHES}/{folder}", cut.snapshot)
         if len(left) < before:
             found.append(name)
-    return MailedBefore(total - len(left or ()), tuple(found))
+    return MailedBefore(total - len(left or ()), tuple(found), tuple(purged))
 
 
-async def _take_away(left: set[int], store: Store, folder: str, other: Snapshot) -> None:
+async def _take_away(left: set[int], store: Store, folder: str, snapshot_id: str) -> None:
     """Take from `left` whom the batch in `folder` mailed, or may have."""
+    try:
+        other = await load_snapshot(store, snapshot_id)
+    except MissingObjectError:
+        return
     for row_range in await store.folders(f"{folder}/opened"):
         first, last = map(int, row_range.split("-"))
         outcomes = f"{folder}/outcomes/{row_range}"
-        records = [
-            LedgerRecord.model_validate_json(await store.get(f"{outcomes}/{name}"))
-            for name in await store.names(outcomes)
-        ]
+        records = [await load_outcomes(store, f"{outcomes}/{name}") for name in await store.names(outcomes)]
         spared = rows_not_mailed(records)
         for row, one in enumerate(await read_recipients(store, other, first, last), first):
             if row not in spared:

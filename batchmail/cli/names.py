@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from itertools import count
 
-from pydantic import ValidationError
-
-from batchmail.batch.batch_cut import BatchCut, cut_name
+from batchmail.batch.batch_cut import cut_name
 from batchmail.batch.ids import batch_id_for
 from batchmail.batch.result import BatchResult
 from batchmail.cli.job import Job
 from batchmail.cli.wishes import Wishes
-from batchmail.errors import MissingObjectError, RefusedError, StoreError
+from batchmail.errors import MissingObjectError, RefusedError
 from batchmail.lists.snapshot import load_snapshot
+from batchmail.report.cut import load_cut
 from batchmail.report.receipt import load_receipt
 from batchmail.store import Store
 
@@ -39,20 +39,15 @@ async def answered_before(store: Store, batch_id: str, job: Job) -> BatchResult 
     return receipt if receipt and (receipt.admin_notified or not job.options.admins) else None
 
 
-async def read_cut(store: Store, batch_id: str) -> BatchCut | None:
-    """What the batch id stands for; None where nobody was mailed under it yet. Raises StoreError."""
-    content = await store.find(cut_name(batch_id))
-    if content is None:
-        return None
-    try:
-        return BatchCut.model_validate_json(content)
-    except ValidationError:
-        raise StoreError(f"{store.path(cut_name(batch_id))} is damaged: put it back from a backup.") from None
+async def purged_on(store: Store, batch_id: str) -> datetime | None:
+    """When the batch was purged, if it was. Raises StoreError."""
+    cut = await load_cut(store, cut_name(batch_id))
+    return cut.purged if cut else None
 
 
 async def check_name(store: Store, batch_id: str, job: Job) -> bool:
     """Whether the batch has been begun before. Raises RefusedError where its id is another job's."""
-    cut = await read_cut(store, batch_id)
+    cut = await load_cut(store, cut_name(batch_id))
     if cut is None:
         return False
     if cut.snapshot == job.snapshot.id and cut.message == job.message.id:

@@ -69,14 +69,14 @@ class Screen:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
 
-    async def ask(self, question: str) -> None:
+    async def ask(self, question: str, otherwise: str = "nothing was mailed") -> None:
         """Return when the person says yes; raise RefusedError otherwise."""
         self.err.print(Text.assemble((f"{_lines(question)} ", "bold"), ("[y/N] ", "dim")), end="")
         answer = await _typed_line()
         if not answer.endswith("\n"):
             self.say()
         if answer.strip().lower() not in ("y", "yes"):
-            raise RefusedError("You did not say yes: nothing was mailed.")
+            raise RefusedError(f"You did not say yes: {otherwise}.")
 
     @contextmanager
     def during(self, doing: str) -> Iterator[Callable[[str], None]]:

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 import uvloop
-from typer.core import TyperCommand
-from typer.exceptions import TyperException
 
 from batchmail.batch.options import InDoubt
+from batchmail.batch.orders import Order
+from batchmail.cli import orders, purge
+from batchmail.cli.calling import called
 from batchmail.cli.help import GroupedHelp
-from batchmail.cli.interruption import EXIT_CODE as INTERRUPTED
 from batchmail.cli.interruption import interruptible
 from batchmail.cli.screen import Screen
 from batchmail.cli.starting import Command
 from batchmail.cli.surroundings import Working
 from batchmail.cli.wishes import Wishes
 from batchmail.engine.leaving import leave
-from batchmail.errors import BatchmailError
 from batchmail.settings import read_settings
-
-OUR_FAULT = 70
-"""Exit code of a mistake of the program's own (EX_SOFTWARE), so that it is never taken for a batch's."""
 
 _WHAT, _WHO, _HOW, _RUN, _OUTPUT = (
     "What is mailed",
@@ -49,6 +44,13 @@ class StarterHelp(GroupedHelp):
                 ("python starter.py --list customers.csv --dry-run", "check everything, send nothing"),
                 ("python starter.py --list customers.csv", "mail through your server's workers"),
                 ("python starter.py --list customers.csv --detach", "the same, without waiting"),
+            ),
+        ),
+        (
+            "Other commands",
+            (
+                ("python starter.py status BATCH", "how far it is; pause, resume and cancel likewise"),
+                ("python starter.py purge --help", "remove the personal data of batches that have ended"),
             ),
         ),
         (
@@ -148,6 +150,24 @@ def starter(
             rich_help_panel=_HOW,
         ),
     ] = None,
+    give_up_after: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="How long recipients whom the relay defers are tried again, such as 12h or 5d; default: "
+            "BATCH_GIVE_UP_AFTER or 24h. Where BATCH_RETRY_DELAYS is set, that alone decides.",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
+    max_rejected: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Pause and ask the admins when more of those mailed are rejected (20%, off); default: "
+            "BATCH_MAX_REJECTED or 20%.",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
     dev: Annotated[
         bool,
         typer.Option(
@@ -198,6 +218,8 @@ def starter(
         connections=connections,
         in_doubt=in_doubt,
         slice_size=slice_size,
+        give_up_after=give_up_after,
+        max_rejected=max_rejected,
         detach=detach,
         again=again,
         yes=yes,
@@ -226,30 +248,30 @@ def run(working: Working) -> NoReturn:
 
 def main(working: Working, arguments: Sequence[str]) -> int:
     """The exit code of a call with these arguments; every failure is one line on stderr."""
+    if arguments and arguments[0] == "purge":
+        return called(
+            purge.app,
+            "python starter.py purge",
+            arguments[1:],
+            screen := Screen(),
+            screen,
+            comfort="the same command goes on with what is left",
+        )
+    if arguments and arguments[0] in set(Order):
+        return called(
+            orders.app_for(Order(arguments[0])),
+            f"python starter.py {arguments[0]}",
+            arguments[1:],
+            screen := Screen(),
+            screen,
+            comfort="the batch is safe, whether it has heard of it or not",
+        )
     call = _Call(working, arguments)
-    command = typer.main.get_command(app)
-    if not isinstance(command, TyperCommand):
-        raise TypeError("the app has exactly one command")
-    try:
-        return int(
-            command.main([*arguments], prog_name="python starter.py", standalone_mode=False, obj=call) or 0
-        )
-    except TyperException as error:
-        said = error.format_message().replace("Value error, ", "").rstrip(".")
-        call.screen.error(f"{said}: see python starter.py --help.")
-        return 2
-    except BatchmailError as error:
-        if "--debug" in arguments:
-            traceback.print_exc()
-        call.screen.error(str(error))
-        return error.exit_code
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except Exception as error:
-        if "--debug" in arguments:
-            traceback.print_exc()
-        call.screen.error(
-            f"a mistake of this program's own ({type(error).__name__}: {error}); the batch, if started, "
-            "is safe: the same command goes on with it. --debug shows where."
-        )
-        return OUR_FAULT
+    return called(
+        app,
+        "python starter.py",
+        arguments,
+        call,
+        call.screen,
+        comfort="the batch, if started, is safe: the same command goes on with it",
+    )

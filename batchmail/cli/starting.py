@@ -6,12 +6,13 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import NamedTuple
 
+from batchmail.batch.orders import Order, command
 from batchmail.batch.result import BatchResult
 from batchmail.cli.dry_run import dry_run
 from batchmail.cli.interruption import Interruption
 from batchmail.cli.job import Job, read_job, show_job
 from batchmail.cli.mailed_before import MailedBefore, mailed_before
-from batchmail.cli.names import answered_before, check_name, possible_ids
+from batchmail.cli.names import answered_before, check_name, possible_ids, purged_on
 from batchmail.cli.screen import Screen, json_line
 from batchmail.cli.summary import exit_code, show_summary
 from batchmail.cli.surroundings import Surroundings, Working, surroundings
@@ -52,13 +53,13 @@ class Command(NamedTuple):
         if not wishes.again:
             await check_name(store, first_choice, job)
             if result := await answered_before(store, first_choice, job):
-                return self._ended(result, job, before=True)
+                return await self._ended(store, result, job, before=True)
         async with AsyncExitStack() as stack:
             here = await stack.enter_async_context(surroundings(wishes, settings, self.working, screen))
             batch, result = await self._to_its_end(job, here, store, interruption, stack)
             if result is None:
                 return self._detached(batch)
-        return self._ended(result, job, before=not batch.began and batch.had_ended)
+        return await self._ended(store, result, job, before=not batch.began and batch.had_ended)
 
     async def _to_its_end(
         self, job: Job, here: Surroundings, store: Store, interruption: Interruption, stack: AsyncExitStack
@@ -93,7 +94,7 @@ class Command(NamedTuple):
         for batch_id in possible_ids(job, self.wishes):
             await check_name(store, batch_id, job)
             found = await find(here.client, store, batch_id)
-            if found and not found.had_ended:
+            if found:
                 await found.check_holds(job.request)
             if found is None or not (self.wishes.again and found.had_ended):
                 return batch_id, found
@@ -111,6 +112,13 @@ class Command(NamedTuple):
         begun_before = await check_name(store, batch_id, job)
         if not wishes.again and not begun_before:
             before = await mailed_before(store, job.snapshot, job.message.id, batch_id)
+            if before.purged:
+                screen.fact(
+                    "note",
+                    f"this very message went out before (batch {', '.join(before.purged)}); whom it went to "
+                    "was purged",
+                    "yellow",
+                )
             if before.recipients:
                 await self._consent_to_repeat(before, job)
         if here.mailbox is None and not wishes.yes and screen.can_ask:
@@ -138,7 +146,7 @@ class Command(NamedTuple):
         if url := here.workflow_url(batch_id):
             screen.fact("web UI", url)
         if here.mailbox is not None:
-            screen.fact("mails", near(here.mailbox))
+            screen.fact("mails", near(str(here.mailbox)))
 
     async def _show_others(self, batch_id: str, here: Surroundings) -> None:
         """A worker serves every batch of its server, so an unfinished one goes on beside this one."""
@@ -158,11 +166,14 @@ class Command(NamedTuple):
         interruption.farewell = (
             f"Batch {batch_id} goes on without this command. To watch it again:\n"
             f"  {command_to_attach(self.arguments, batch_id)}\n"
-            f"To end it: temporal workflow cancel --workflow-id {batch_id}"
+            f"To end it: {command(Order.CANCEL, batch_id)}"
         )
 
-    def _ended(self, result: BatchResult, job: Job, *, before: bool) -> int:
+    async def _ended(self, store: Store, result: BatchResult, job: Job, *, before: bool) -> int:
         screen = self.screen
+        purged = await purged_on(store, result.batch_id) if before else None
+        if purged is not None:
+            result = result.model_copy(update={"report": ""})
         if before:
             screen.fact(
                 "batch", f"{result.batch_id} has ended before: this is its result, nobody was mailed now"
@@ -172,7 +183,7 @@ class Command(NamedTuple):
         if self.wishes.json_wanted:
             screen.object(json_line(result.model_dump(mode="json")))
         else:
-            show_summary(result, job.options, screen)
+            show_summary(result, job.options, screen, purged)
         return exit_code(result)
 
     def _detached(self, batch: Batch) -> int:
@@ -182,7 +193,7 @@ class Command(NamedTuple):
             return 0
         screen.result(f"Batch {batch.id} is running.")
         screen.result_fact("watch", command_to_attach(self.arguments, batch.id))
-        screen.result_fact("end", f"temporal workflow cancel --workflow-id {batch.id}")
+        screen.result_fact("end", command(Order.CANCEL, batch.id))
         return 0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from batchmail.batch.options import BatchOptions
 from batchmail.batch.result import BatchResult, Status
 from batchmail.cli.screen import Screen
@@ -15,8 +17,10 @@ _NOT_SENT = (
 )
 
 
-def show_summary(result: BatchResult, options: BatchOptions, screen: Screen) -> None:
-    """The result on stdout: who was mailed, who was not, where the report lies."""
+def show_summary(
+    result: BatchResult, options: BatchOptions, screen: Screen, purged: datetime | None = None
+) -> None:
+    """The result on stdout: who was mailed, who was not, where the report lies, or when it was `purged`."""
     took = f"in {span(result.seconds)}"
     if result.everyone_sent:
         whom = (
@@ -36,8 +40,11 @@ def show_summary(result: BatchResult, options: BatchOptions, screen: Screen) -> 
         )
     if result.report:
         screen.result_fact("report", result.report)
+    elif purged is not None:
+        screen.result_fact("report", f"purged on {purged.astimezone():%Y-%m-%d}")
     if result.admin_notified:
-        screen.result_fact("told", ", ".join(options.admins) or "the admins")
+        at_least = "at least one of " if len(options.admins) > 1 else ""
+        screen.result_fact("told", at_least + (", ".join(options.admins) or "the admins"))
     elif options.admins:
         screen.result_fact("told", "nobody: the mail to the admins could not be sent")
 

@@ -22,6 +22,10 @@ Working = Callable[[Client, Settings, Relay], AbstractAsyncContextManager[None]]
 """Serves the task queue in this process while its context lasts; on leaving, slices hand back."""
 
 
+UNVERSIONED = {"batch_deployment": None, "batch_build_id": None}
+"""The embedded server knows of no deployment whose current build our worker could be."""
+
+
 class Surroundings(NamedTuple):
     """What is there for a batch. `work` serves it meanwhile, if that is this process's task."""
 
@@ -62,6 +66,6 @@ async def surroundings(
             client=client,
             relay=settings.relay,
             mailbox=folder,
-            work=lambda: working(client, settings, relay),
+            work=lambda: working(client, settings.model_copy(update=UNVERSIONED), relay),
             workflow_url=server.workflow_url,
         )

@@ -15,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from batchmail.batch.orders import Order, command
 from batchmail.batch.outcomes import Outcome
 from batchmail.batch.progress import Doing
 from batchmail.batch.result import BatchResult
@@ -135,7 +136,9 @@ def amount(standing: Standing, pace: Pace) -> str:
     parts = [f"{done:,} of {standing.total:,}"]
     if pace.rate >= 0.05:
         parts.append(f"{pace.rate:,.0f}/s" if pace.rate >= 10 else f"{pace.rate:.1f}/s")
-    if standing.doing is not Doing.MAILING:
+    if standing.paused:
+        parts.append("paused")
+    elif standing.doing is not Doing.MAILING:
         parts.append(str(standing.doing))
     elif (left := pace.left(standing.total)) is not None and done < standing.total:
         parts.append(f"{about(left)} left")
@@ -150,6 +153,11 @@ def amount(standing: Standing, pace: Pace) -> str:
 def notes_on(standing: Standing, task_queue: str, *, dev: bool) -> tuple[str, ...]:
     """What a person should know beside the numbers, a sentence each."""
     notes = [f"Waiting since {_clock(one.since)}: {one.what}" for one in standing.waiting]
+    if paused := standing.paused:
+        resume, cancel = (command(order, standing.batch_id) for order in (Order.RESUME, Order.CANCEL))
+        with_dev = " --dev" if dev else ""
+        notes.append(f"Paused since {_clock(paused.since)}: {paused.why}.")
+        notes.append(f"To go on: {resume}{with_dev}; to end it: {cancel}{with_dev}")
     if standing.cancelled:
         notes.append("The batch is cancelled: nobody new is mailed.")
     since = standing.silent_since

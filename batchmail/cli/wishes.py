@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from batchmail.batch.ids import checked_batch_id
-from batchmail.batch.options import DEFAULT_RETRY_DELAYS, BatchOptions, InDoubt
+from batchmail.batch.options import BatchOptions, InDoubt
 from batchmail.batch.slices import LARGEST_SLICE
 from batchmail.errors import InputError, RefusedError
 from batchmail.lists.addresses import Unusable, usable_address
-from batchmail.settings import Settings, addresses
+from batchmail.settings import Settings, addresses, give_up_time, percentage
 
 MOST_CONNECTIONS = 2000
 
@@ -31,6 +32,8 @@ class Wishes(BaseModel):
     connections: int | None = None
     in_doubt: InDoubt = InDoubt.RESEND
     slice_size: int | None = None
+    give_up_after: str | None = None
+    max_rejected: str | None = None
     detach: bool = False
     again: bool = False
     yes: bool = False
@@ -60,13 +63,32 @@ class Wishes(BaseModel):
             connections=self.connections or settings.batch_connections,
             in_doubt=self.in_doubt,
             slice_size=self.slice_size,
-            retry_delays=(
-                DEFAULT_RETRY_DELAYS if settings.batch_retry_delays is None else settings.batch_retry_delays
-            ),
+            give_up_after=self._give_up_after(settings),
+            retry_delays=settings.batch_retry_delays,
             heartbeat_timeout=settings.batch_heartbeat_timeout,
             retry_interval=settings.batch_retry_interval,
+            max_rejected_percent=self._max_rejected(settings),
+            tell_after=settings.batch_tell_after,
             admins=self._admins(settings),
         )
+
+    def _give_up_after(self, settings: Settings) -> timedelta:
+        if self.give_up_after is None:
+            return settings.batch_give_up_after
+        try:
+            found = give_up_time(self.give_up_after)
+        except ValueError as error:
+            raise InputError(f"--give-up-after {self.give_up_after!r} cannot be used: {error}.") from None
+        return found if isinstance(found, timedelta) else settings.batch_give_up_after
+
+    def _max_rejected(self, settings: Settings) -> float:
+        if self.max_rejected is None:
+            return settings.batch_max_rejected
+        try:
+            found = percentage(self.max_rejected)
+        except ValueError as error:
+            raise InputError(f"--max-rejected {self.max_rejected!r} cannot be used: {error}.") from None
+        return found if isinstance(found, float) else settings.batch_max_rejected
 
     def _admins(self, settings: Settings) -> tuple[str, ...]:
         name, given = (

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from batchmail.locations import path_meant
 from batchmail.report.phrases import span
 
 
@@ -14,12 +15,12 @@ def about(seconds: float) -> str:
     return span(round(seconds)) if seconds >= 9.95 else f"{max(1, round(seconds))} s"
 
 
-def near(path: Path) -> str:
-    """The path as seen from here, where that is shorter."""
+def near(place: str) -> str:
+    """A path as seen from here, where that is shorter; a URL as it is."""
     try:
-        return str(path.resolve().relative_to(Path.cwd()))
+        return str(Path(place).resolve().relative_to(Path.cwd())) if path_meant(place) else place
     except (ValueError, OSError):
-        return str(path)
+        return place
 
 
 def command_to_attach(arguments: Sequence[str], batch_id: str) -> str:

@@ -9,17 +9,22 @@ from datetime import timedelta
 from dotenv import dotenv_values
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError, RPCStatusCode, TLSConfig
 
+from batchmail.engine.encryption import Keys, data_converter, read_keys
+from batchmail.engine.tracing import tracing_interceptors
 from batchmail.errors import EngineError, SettingsError
-from batchmail.settings import DOTENV
+from batchmail.settings import DOTENV, read_settings
 
 _TIMEOUT = timedelta(seconds=5)  # for the connection, and for the one call after it
+_MAY_PASS = (RPCStatusCode.RESOURCE_EXHAUSTED, RPCStatusCode.UNAVAILABLE, RPCStatusCode.UNKNOWN)
+_PAUSE = 0.5  # seconds before that call is made again
 
-_NO_SERVER = "set TEMPORAL_ADDRESS to your Temporal server, or use --dev for an embedded one"
+_NO_SERVER = "start it, or set TEMPORAL_ADDRESS to yours, or use --dev for an embedded one"
 _TLS = "check TEMPORAL_TLS and the TEMPORAL_TLS_… settings or the profile's tls"
+_CLOSED = ("fatal alert", "broken pipe", "connection closed", "connection reset")
+_OWN = "check TEMPORAL_TLS_CLIENT_CERT_PATH and TEMPORAL_TLS_CLIENT_KEY_PATH"
 
 
 async def connect(*, address: str | None = None, namespace: str | None = None) -> Client:
@@ -28,7 +33,7 @@ async def connect(*, address: str | None = None, namespace: str | None = None) -
     Without `address` everything comes from `temporalio.envconfig`, as in every Temporal tool, and `.env`:
     TEMPORAL_ADDRESS (default localhost:7233), TEMPORAL_NAMESPACE, TLS, API key, profiles. With `address`,
     which names a server that has none of these (the embedded one), none of them is read. `namespace`
-    overrides what is configured.
+    overrides what is configured. With BATCH_ENCRYPTION_KEYS all that it sends is encrypted.
 
     Ends within about ten seconds. Raises SettingsError for a configuration that cannot be read, EngineError
     for a server that cannot be reached or refuses.
@@ -36,7 +41,7 @@ async def connect(*, address: str | None = None, namespace: str | None = None) -
     config = _configuration() if address is None else ClientConnectConfig(target_host=address)
     config.setdefault("target_host", "localhost:7233")
     config["namespace"] = namespace or config.get("namespace") or "default"
-    client = await _open(config)
+    client = await _open(config, _keys())
     await _check_namespace(client, config["target_host"])
     return client
 
@@ -55,7 +60,19 @@ def _configuration() -> ClientConnectConfig:
         raise SettingsError(
             f"TEMPORAL_ADDRESS: {config['target_host']!r} cannot be used: give host:port without a scheme."
         )
+    _check_api_key(config)
     return config
+
+
+def _check_api_key(config: ClientConnectConfig) -> None:
+    """Raise SettingsError for a key that would travel in clear text, or that the SDK would leave out."""
+    key = config.get("api_key")
+    if not key:
+        return
+    if not config.get("tls"):
+        raise SettingsError("TEMPORAL_API_KEY needs TLS, which TEMPORAL_TLS or the profile switches off.")
+    if not (key.isascii() and key.isprintable()):
+        raise SettingsError("TEMPORAL_API_KEY has characters that are in no key, such as a line's end.")
 
 
 def _environment() -> dict[str, str]:
@@ -65,25 +82,39 @@ def _environment() -> dict[str, str]:
     return ours | dict(os.environ)
 
 
-async def _open(config: ClientConnectConfig) -> Client:
+def _keys() -> Keys:
+    secret = read_settings().batch_encryption_keys
+    return read_keys(secret.get_secret_value()) if secret else {}
+
+
+async def _open(config: ClientConnectConfig, keys: Keys) -> Client:
     address = config["target_host"]
     try:
         async with asyncio.timeout(_TIMEOUT.total_seconds()):
-            return await Client.connect(**config, data_converter=pydantic_data_converter)
+            return await Client.connect(
+                **config, data_converter=data_converter(keys), interceptors=tracing_interceptors()
+            )
     except TimeoutError:
         raise EngineError(
             f"No Temporal server answers at {address} within {_TIMEOUT.seconds} s: {_NO_SERVER}."
         ) from None
     except ValueError as error:
+        if "client cert" in str(error):
+            raise SettingsError(f"Temporal's TLS wants certificate and key, or neither: {_OWN}.") from None
         raise SettingsError(
             f"TEMPORAL_ADDRESS: {address!r} cannot be used ({_first_line(error)}): give host:port."
         ) from None
     except (RuntimeError, RPCError) as error:
-        raise EngineError(_why_not(address, str(error))) from None
+        raise EngineError(_why_not(address, str(error), config.get("tls") or False)) from None
 
 
-def _why_not(address: str, failure: str) -> str:
+def _why_not(address: str, failure: str, tls: bool | TLSConfig) -> str:
     """One sentence for what the SDK's connection failure means; the SDK tells its kinds by text alone."""
+    # A server that refuses our certificate says so after the handshake, and half of the time too late.
+    if tls and any(mark in failure for mark in _CLOSED):
+        if isinstance(tls, TLSConfig) and tls.client_cert:
+            return f"The Temporal server at {address} does not accept this client's certificate: {_OWN}."
+        return f"The Temporal server at {address} seems to want a certificate from its clients: {_OWN}."
     for marks, sentence in (
         (("dns error",), f"The host of the Temporal server {address} is not known: {_NO_SERVER}."),
         (
@@ -93,6 +124,15 @@ def _why_not(address: str, failure: str) -> str:
         (
             ("NotValidForName",),
             f"The Temporal server at {address} has a certificate for another name: {_TLS}.",
+        ),
+        (
+            ("(Expired",),
+            f"The Temporal server at {address} has a certificate that has expired: it needs a new one, "
+            "unless this machine's clock is wrong.",
+        ),
+        (
+            ("KeyMismatch", "NoCertificatesPresented"),
+            f"This client's certificate for Temporal and its key do not belong together: {_OWN}.",
         ),
         (
             ("InvalidCertificate", "PrivateKeyParseError", "CertificateParseError"),
@@ -118,24 +158,41 @@ def _why_not(address: str, failure: str) -> str:
 
 
 async def _check_namespace(client: Client, address: str) -> None:
-    try:
-        await client.workflow_service.describe_namespace(
-            DescribeNamespaceRequest(namespace=client.namespace), timeout=_TIMEOUT
-        )
-    except RPCError as error:
-        if error.status is RPCStatusCode.NOT_FOUND:
-            raise EngineError(
-                f"The Temporal server at {address} has no namespace {client.namespace!r}: create it with "
-                f"`temporal operator namespace create -n {client.namespace}`, or set TEMPORAL_NAMESPACE."
-            ) from None
-        if error.status in (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED):
-            raise EngineError(
-                f"The Temporal server at {address} does not let this login into namespace "
-                f"{client.namespace!r}: check TEMPORAL_NAMESPACE and TEMPORAL_API_KEY or the certificates."
-            ) from None
-        raise EngineError(
-            f"The Temporal server at {address} does not answer in time ({error.status.name}): try again."
-        ) from None
+    """Raise EngineError unless the namespace is served; what may pass at once is given a few seconds."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + _TIMEOUT.total_seconds()
+    request = DescribeNamespaceRequest(namespace=client.namespace)
+    while True:
+        try:
+            await client.workflow_service.describe_namespace(request, timeout=_TIMEOUT)
+            return
+        except RPCError as error:
+            if error.status not in _MAY_PASS or loop.time() >= until:
+                raise EngineError(_why_no_namespace(error, address, client.namespace)) from None
+        await asyncio.sleep(_PAUSE)
+
+
+def _why_no_namespace(error: RPCError, address: str, namespace: str) -> str:
+    match error.status:
+        case RPCStatusCode.NOT_FOUND:
+            return (
+                f"The Temporal server at {address} has no namespace {namespace!r}: create it with "
+                f"`temporal operator namespace create -n {namespace}`, or set TEMPORAL_NAMESPACE."
+            )
+        case RPCStatusCode.PERMISSION_DENIED | RPCStatusCode.UNAUTHENTICATED:
+            return (
+                f"The Temporal server at {address} does not let this login into namespace {namespace!r}: "
+                "check TEMPORAL_NAMESPACE and TEMPORAL_API_KEY or the certificates."
+            )
+        case RPCStatusCode.RESOURCE_EXHAUSTED:
+            return (
+                f"The Temporal server at {address} has reached a limit for namespace {namespace!r} "
+                f"({error.message}): try again later, or raise the limit."
+            )
+    return (
+        f"The Temporal server at {address} is there and cannot answer ({error.status.name}): see whether its "
+        "database runs, and try again."
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -7,6 +7,8 @@ import os
 import sys
 from typing import NoReturn
 
+from batchmail.engine.tracing import finish_tracing
+
 
 def leave(code: int) -> NoReturn:
     """End this process with `code`, now, all being said.
@@ -15,6 +17,7 @@ def leave(code: int) -> NoReturn:
     into an interpreter that is being taken down it panics and prints a stack trace of its own, or both wait
     for ever. So the interpreter is not taken down; nothing that stands in `atexit` runs.
     """
+    finish_tracing()
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from batchmail.engine.ports import LOOPBACK, Ports
-from batchmail.engine.waiting import Wait, last_line, try_lock, unlock
+from batchmail.engine.waiting import Wait, is_held, last_line, try_lock
 
 # The shell becomes the server, so it knows the pid, and the file is complete before the server runs.
 _WRITE_AND_BECOME = """
@@ -37,7 +37,15 @@ _LIMITS = (
     "frontend.namespaceRPS.visibility",
     "history.rps",
     "matching.rps",
+    "frontend.persistenceMaxQPS",
+    "history.persistenceMaxQPS",
+    "matching.persistenceMaxQPS",
 )
+
+# Of a workflow's heartbeat time-outs the server keeps the timer of the earliest alone; when that fires, those
+# that are due by then are put off by this shift. With Temporal's own (1 s) a dead worker's first slice was
+# given up on time, and all the others a second later.
+_OTHER_VALUES = ('history.timerProcessorMaxTimeShift="100ms"',)
 
 _LOOKS, _A_LOOK = 200, 0.005
 
@@ -83,15 +91,7 @@ class ServerFiles(NamedTuple):
 
 def is_running(files: ServerFiles) -> bool:
     """Whether a server runs on this state folder, answering or not."""
-    try:
-        handle = os.open(files.record, os.O_RDWR)
-    except FileNotFoundError:
-        return False
-    if try_lock(handle):
-        unlock(handle)
-        return False
-    os.close(handle)
-    return True
+    return is_held(files.record)
 
 
 def read(files: ServerFiles) -> Living | None:
@@ -111,8 +111,8 @@ def launch(program: Path, files: ServerFiles, ports: Ports) -> subprocess.Popen[
     options += ["--db-filename", str(files.database), "--log-level", "warn"]
     for pragma in _DURABLE:
         options += ["--sqlite-pragma", pragma]
-    for name in _LIMITS:
-        options += ["--dynamic-config-value", f"{name}=1000000"]
+    for value in (*(f"{name}=1000000" for name in _LIMITS), *_OTHER_VALUES):
+        options += ["--dynamic-config-value", value]
     command = [str(program), "server", "start-dev", *options]
     record = os.open(files.record, os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -142,8 +142,9 @@ def _lock_for_good(record: int) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """Ours without what would configure Temporal's command line, and without the relay's password."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("TEMPORAL_", "SMTP_"))}
+    """Ours without what would configure Temporal's command line, and without our own settings' secrets."""
+    theirs_or_ours = ("TEMPORAL_", "SMTP_", "BATCH_", "AWS_", "AZURE_", "GOOGLE_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(theirs_or_ours)}
 
 
 def is_ready(files: ServerFiles, ports: Ports) -> bool:

@@ -84,6 +84,19 @@ def try_lock(handle: int) -> bool:
     return True
 
 
+def is_held(file: Path) -> bool:
+    """Whether some process holds the file's exclusive lock; one that is not there is held by nobody."""
+    try:
+        handle = os.open(file, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    if try_lock(handle):
+        unlock(handle)
+        return False
+    os.close(handle)
+    return True
+
+
 class Ended(NamedTuple):
     """How a command ended."""
 

@@ -47,12 +47,16 @@ def read_header(lines: Lines, source: Iterator[str], email_column: str | None) -
     """The header, and the lines taken from `source` to find it. Raises ListError."""
     taken: list[str] = []
     tried = [_first_record(delimiter, taken, source) for delimiter in DELIMITERS]
-    records = [record for record in tried if record is not None]
+    records = [record for record in tried if isinstance(record, _Record)]
     if records and not any(record.cells for record in records):
         raise lines.fault("is empty: it needs a header and a row a recipient")
     if lines.last_with_nul:
         raise lines.fault("is binary or UTF-16 (its header has NUL characters): save it as CSV in UTF-8")
     fitting = [record for record in records if _address_columns(record.cells, email_column)]
+    if not records and len(taken) == 1 and all("field limit" in str(error) for error in tried):
+        raise lines.fault(
+            f"has a column's name of more than {csv.field_size_limit():,} characters in its header"
+        )
     if not fitting and len(records) < len(tried) and all(len(record.cells) <= 1 for record in records):
         raise lines.fault('has a quotation mark (") in its header that is never closed, or closed too early')
     # max takes the first of equals, so comma goes before semicolon before tab.
@@ -81,8 +85,8 @@ class _Record(NamedTuple):
     row: int
 
 
-def _first_record(delimiter: str, taken: list[str], source: Iterator[str]) -> _Record | None:
-    """The first record that is not blank (no cells: there is none), or None where quoting is broken.
+def _first_record(delimiter: str, taken: list[str], source: Iterator[str]) -> _Record | csv.Error:
+    """The first record that is not blank (no cells: there is none), or why it cannot be read.
 
     Reads `taken` again, then on from `source`: each delimiter sees the file from its start.
     """
@@ -99,8 +103,8 @@ def _first_record(delimiter: str, taken: list[str], source: Iterator[str]) -> _R
         ):
             if not all(map(_BLANK.fullmatch, cells)):
                 return _Record(delimiter, cells, row)
-    except csv.Error:
-        return None
+    except csv.Error as error:
+        return error
     return _Record(delimiter, [], row)
 
 

@@ -15,7 +15,8 @@ from types import TracebackType
 from batchmail.errors import ListError
 
 MAX_LINE = 8_000_000
-"""Characters; room for 100,000 columns, and the bound on memory for a file that has no lines at all."""
+"""Characters of a line, and of a row over several; room for 100,000 columns, and the bound on memory for a
+file that has no end of either."""
 
 _WIDE = "is UTF-16 or UTF-32: save it as CSV in UTF-8"
 _WORKBOOK = "looks like a workbook (Excel, OpenDocument) or a zip file: save the sheet as CSV in UTF-8"
@@ -43,6 +44,7 @@ class Lines:
         """The number of the last line so far that has a NUL character."""
         self.ended = False
         """Whether the end of the file was reached."""
+        self._of_row = 0
         try:
             self._binary = path.open("rb")
         except OSError as error:
@@ -70,12 +72,22 @@ class Lines:
                     self._check_decoded(line, number)
                 if len(line) == MAX_LINE and line[-1] not in "\r\n":
                     raise self.fault(f"has a line (number {number}) of more than {MAX_LINE:,} characters")
+                self._of_row += len(line)
+                if self._of_row > MAX_LINE:
+                    raise self.fault(
+                        f"has a row of more than {MAX_LINE:,} characters, blank lines before it counted, "
+                        f'that is still open at line {number}: a quotation mark (") is missing'
+                    )
                 if "\0" in line:
                     self.last_with_nul = number
                 yield line
         except OSError as error:
             raise self._unreadable(error) from None
         self.ended = True
+
+    def begin_row(self) -> None:
+        """What is read from now on belongs to another row."""
+        self._of_row = 0
 
     def fault(self, what: str) -> ListError:
         """The error that says of this list `what`: a sentence without its subject and full stop."""

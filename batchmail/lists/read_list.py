@@ -55,6 +55,7 @@ class ListReader:
             next(reader)
         while True:
             line = reader.line_num + 1
+            lines.begin_row()
             try:
                 cells = next(reader)
             except StopIteration:

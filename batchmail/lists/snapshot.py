@@ -18,6 +18,8 @@ from batchmail.batch.recipients import Recipient
 from batchmail.errors import StoreError
 from batchmail.store import Store
 
+SNAPSHOTS = "snapshots"
+
 
 class InvalidRow(NamedTuple):
     """A row that is left out: `line` is where it begins in the list; `reason` never holds what is in it."""
@@ -61,17 +63,17 @@ class Snapshot(BaseModel):
 
 def manifest_name(snapshot_id: str) -> str:
     """The object that says the snapshot is whole."""
-    return f"snapshots/{snapshot_id}/manifest.json"
+    return f"{SNAPSHOTS}/{snapshot_id}/manifest.json"
 
 
 def block_name(snapshot_id: str, number: int) -> str:
     """The object with block `number` (from 0) of the recipients."""
-    return f"snapshots/{snapshot_id}/recipients/{number:06d}.jsonl"
+    return f"{SNAPSHOTS}/{snapshot_id}/recipients/{number:06d}.jsonl"
 
 
 def invalid_name(snapshot_id: str) -> str:
     """The object with the rows that were left out."""
-    return f"snapshots/{snapshot_id}/invalid.jsonl"
+    return f"{SNAPSHOTS}/{snapshot_id}/invalid.jsonl"
 
 
 async def load_snapshot(store: Store, snapshot_id: str) -> Snapshot:
@@ -82,6 +84,13 @@ async def load_snapshot(store: Store, snapshot_id: str) -> Snapshot:
         return Snapshot.model_validate_json(content)
     except ValidationError:
         raise StoreError(f"{name} in the store {store} is not a manifest of this program.") from None
+
+
+async def renew_snapshot(store: Store, snapshot_id: str) -> None:
+    """Write the manifest once more as it is: its time tells when the list was read last, and a purge goes by
+    it. Raises MissingObjectError, StoreError."""
+    name = manifest_name(snapshot_id)
+    await store.put(name, await store.get(name))
 
 
 async def read_recipients(store: Store, snapshot: Snapshot, first: int, last: int) -> list[Recipient]:

@@ -27,6 +27,7 @@ from batchmail.lists.snapshot import (
     invalid_name,
     load_snapshot,
     manifest_name,
+    renew_snapshot,
 )
 from batchmail.store import Store
 
@@ -46,7 +47,7 @@ class Scan(NamedTuple):
     invalid: tuple[InvalidRow, ...]
     """The first 1,000 rows that were left out."""
     already_there: bool
-    """The store had this snapshot; nothing was written but other rows left out."""
+    """The store had this snapshot; nothing was written anew but its manifest, and other rows left out."""
 
 
 async def take_snapshot(
@@ -82,6 +83,7 @@ async def take_snapshot(
         except MissingObjectError:
             await _write(store, copy, progress)
             return Scan(copy.snapshot, copy.first_invalid, already_there=False)
+        await renew_snapshot(store, copy.snapshot.id)
         await _keep_invalid(store, copy)
     snapshot = copy.snapshot.model_copy(update={"block_rows": there.block_rows})
     return Scan(snapshot, copy.first_invalid, already_there=True)
@@ -146,7 +148,8 @@ def _copy_rows(
     invalid.seek(0)
     snapshot = Snapshot(
         id=digest.hexdigest()[:32],
-        list_name=path.name,
+        # A name that is not UTF-8 comes with lone surrogates, which no file of the store can hold.
+        list_name=path.name.encode(errors="replace").decode(),
         total=total,
         fields=reader.fields,
         # From what the id covers and from nothing else: two writers of one id must cut alike.

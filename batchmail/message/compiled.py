@@ -97,21 +97,23 @@ class CompiledMessage:
 
 
 def compile_message(
-    source: MessageSource, fields: Sequence[str], list_name: str = "the list"
+    source: MessageSource, fields: Sequence[str], list_name: str = "the list", *, accepted: bool = False
 ) -> CompiledMessage:
     """Compile `source` for a list with these fields, in this order; `email` is the address.
 
-    Raises MessageError, which names file and line: see `compile_template`.
+    `accepted`: its batch is under way, so that bounds for new messages come too late. Raises MessageError,
+    which names file and line: see `compile_template`.
     """
     names = ("email", *fields)
     subject_place = Place(source.name, source.subject_line) if source.subject_line else Place("--subject", 0)
-    subject = compile_template(source.subject, subject_place, names, list_name)
+    subject = compile_template(source.subject, subject_place, names, list_name, accepted=accepted)
     headers = [
-        (name, compile_template(text, Place(source.name, line), names, list_name))
+        (name, compile_template(text, Place(source.name, line), names, list_name, accepted=accepted))
         for (name, text), line in zip(source.headers, source.header_lines, strict=True)
     ]
-    text = compile_template(source.body, Place(source.name, source.body_line), names, list_name)
-    html = _compile_html(source, names, list_name) if source.format == "markdown" else None
+    body_place = Place(source.name, source.body_line)
+    text = compile_template(source.body, body_place, names, list_name, accepted=accepted)
+    html = _compile_html(source, names, list_name, accepted) if source.format == "markdown" else None
     return CompiledMessage(source, subject, headers, text, html)
 
 
@@ -120,11 +122,12 @@ def rfc5322_date(when: datetime) -> str:
     return format_datetime(when)
 
 
-def _compile_html(source: MessageSource, names: Sequence[str], list_name: str) -> Template:
+def _compile_html(source: MessageSource, names: Sequence[str], list_name: str, accepted: bool) -> Template:
     """The HTML part. The body has compiled as text before, so what fails here Markdown has taken apart."""
     place = Place(f"{source.name} (as HTML)", 0)
     try:
-        return compile_template(render_markdown(source.body), place, names, list_name, html=True)
+        html = render_markdown(source.body)
+        return compile_template(html, place, names, list_name, html=True, accepted=accepted)
     except MessageError as error:
         raise MessageError(
             f"{str(error).rstrip('.')}: Markdown has torn apart tags that belong together; "

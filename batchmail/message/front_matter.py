@@ -8,9 +8,10 @@ import yaml
 
 from batchmail.errors import MessageError
 from batchmail.message.headers import check_name
-from batchmail.message.wording import did_you_mean
+from batchmail.message.wording import cut, did_you_mean
 
 _KEYS = ("subject", "from", "reply-to", "headers")
+_LARGEST = 30_000
 _QUOTES = "a value with ':', '{', '@' or quotes in it stands as a whole in 'single quotes'"
 
 
@@ -43,7 +44,13 @@ def split_front_matter(text: str, name: str) -> tuple[FrontMatter, str, int]:
             raise MessageError(
                 f"{name}, line 1: '---' opens the head of the message, and no second '---' closes it."
             )
-        head, body = _read("\n".join(lines[1:end]), name), end + 1
+        text = "\n".join(lines[1:end])
+        if len(text) > _LARGEST:
+            raise MessageError(
+                f"{name}, line 1: the head of the message is longer than {_LARGEST:,} characters: "
+                "is its closing '---' missing?"
+            )
+        head, body = _read(text, name), end + 1
     while body < len(lines) and not lines[body].strip():
         body += 1
     return head, "\n".join(lines[body:]), body + 1
@@ -58,7 +65,8 @@ def _read(text: str, name: str) -> FrontMatter:
         if key not in _KEYS:
             near = did_you_mean(key.lower().replace("_", "-"), _KEYS)
             raise MessageError(
-                f"{name}, line {_line(node)}: {key!r} is not known here{near}; known are {', '.join(_KEYS)}."
+                f"{name}, line {_line(node)}: {cut(key)!r} is not known here{near}; "
+                f"known are {', '.join(_KEYS)}."
             )
     headers = found.get("headers")
     return FrontMatter(
@@ -81,6 +89,8 @@ def _parse(text: str, name: str) -> yaml.Node | None:
         raise MessageError(f"{name}, line {line}: a control character cannot stand here.") from None
     except RecursionError:
         raise MessageError(f"{name}: the head of the message is nested too deeply.") from None
+    except (OverflowError, ValueError):  # PyYAML asks chr() for whatever follows a \U
+        raise MessageError(f"{name}: an escape in the head of the message is no character.") from None
     return node
 
 
@@ -92,7 +102,7 @@ def _entries(node: yaml.Node, name: str, what: str) -> dict[str, yaml.Node]:
         if not isinstance(key, yaml.ScalarNode):
             raise MessageError(f"{name}, line {_line(key)}: a name is plain text; {_QUOTES}.")
         if key.value in found:
-            raise MessageError(f"{name}, line {_line(key)}: {key.value!r} is there twice: keep one.")
+            raise MessageError(f"{name}, line {_line(key)}: {cut(key.value)!r} is there twice: keep one.")
         found[key.value] = value
     return found
 
@@ -102,7 +112,9 @@ def _text(node: yaml.Node | None, key: str, name: str) -> Entry | None:
     if node is None or _is_empty(node):
         return None
     if not isinstance(node, yaml.ScalarNode):
-        raise MessageError(f"{name}, line {_line(node)}: {key!r} must be one text; {_QUOTES}.")
+        raise MessageError(f"{name}, line {_line(node)}: {cut(key)!r} must be one text; {_QUOTES}.")
+    if any("\ud800" <= character <= "\udfff" for character in node.value):
+        raise MessageError(f"{name}, line {_line(node)}: {cut(key)!r} has an escape that is no character.")
     return Entry(node.value, _line(node) + (node.style in ("|", ">")))
 
 
@@ -113,7 +125,7 @@ def _headers(node: yaml.Node, name: str) -> tuple[tuple[str, Entry], ...]:
         try:
             check_name(header)
         except ValueError as error:
-            raise MessageError(f"{name}, line {_line(value)}: the header {header!r} {error}.") from None
+            raise MessageError(f"{name}, line {_line(value)}: the header {cut(header)!r} {error}.") from None
         if header.lower() in seen:
             raise MessageError(
                 f"{name}, line {_line(value)}: the header {header!r} is there twice: keep one."

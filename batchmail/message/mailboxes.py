@@ -10,6 +10,7 @@ from typing import cast
 from batchmail.email_syntax import EmailNotValidError, checked_syntax
 from batchmail.message.headers import encoded_words, one_line
 
+_LONGEST = 5000
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*")
 
 
@@ -38,6 +39,8 @@ class Mailbox:
 
 def read_mailboxes(text: str) -> list[Mailbox]:
     """The mailboxes of a header's value as a person writes it. Raises ValueError with half a sentence."""
+    if len(text) > _LONGEST:
+        raise ValueError(f"it is longer than {_LONGEST:,} characters")
     if any(character in text for character in "\r\n\0"):
         raise ValueError("it must be a single line")
     try:

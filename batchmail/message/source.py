@@ -12,10 +12,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from batchmail.errors import MessageError
 from batchmail.message.front_matter import Entry, split_front_matter
 from batchmail.message.mailboxes import read_mailbox, read_mailboxes
+from batchmail.message.wording import cut
 from batchmail.store import Store
 
 _FORMATS: dict[str, Literal["text", "markdown"]] = {".txt": "text", ".md": "markdown"}
+MESSAGES = "messages"
 _LARGEST = 10_000_000
+_LARGEST_MARKDOWN = 1_000_000  # it is made into HTML in seconds, and then is more than any mailbox shows
 
 
 def _one_mailbox(text: str) -> str:
@@ -93,6 +96,8 @@ def read_message(
     head, body, body_line = split_front_matter(_read_text(path), path.name)
     if not body.strip():
         raise MessageError(f"{path.name}: the message has no text: write it below the head.")
+    if kind == "markdown" and len(body) > _LARGEST_MARKDOWN:
+        raise MessageError(f"{path.name}: the Markdown is longer than 1,000,000 characters: shorten it.")
     subject_entry = Entry(_whole("--subject", subject), 0) if subject is not None else head.subject
     if subject_entry is None or not subject_entry.text.strip():
         raise MessageError(
@@ -105,7 +110,7 @@ def read_message(
         reply_to=_reply_to(path, head.reply_to),
         headers=tuple((name, entry.text) for name, entry in head.headers),
         body=body.rstrip("\n") + "\n",
-        name=path.name,
+        name=path.name.encode(errors="replace").decode(),
         body_line=body_line,
         subject_line=subject_entry.line,
         header_lines=tuple(entry.line for _, entry in head.headers),
@@ -156,7 +161,7 @@ def _sender(path: Path, option: str | None, file: Entry | None, default: str | N
     try:
         read_mailbox(text)
     except ValueError as error:
-        raise MessageError(f"{where} {text!r} cannot be used: {error}.") from None
+        raise MessageError(f"{where} {cut(text)!r} cannot be used: {error}.") from None
     return text.strip()
 
 
@@ -167,22 +172,28 @@ def _reply_to(path: Path, entry: Entry | None) -> str | None:
         read_mailboxes(entry.text)
     except ValueError as error:
         raise MessageError(
-            f"{path.name}, line {entry.line}: 'reply-to' {entry.text!r} cannot be used: {error}."
+            f"{path.name}, line {entry.line}: 'reply-to' {cut(entry.text)!r} cannot be used: {error}."
         ) from None
     return entry.text.strip()
 
 
+def message_name(message_id: str) -> str:
+    """The object with a message's source."""
+    return f"{MESSAGES}/{message_id}"
+
+
 async def save_message(store: Store, source: MessageSource) -> None:
-    """Keep `source` in the store under its id. Raises StoreError."""
-    await store.create(f"messages/{source.id}", source.model_dump_json().encode())
+    """Keep `source` in the store under its id; where it is there, its time becomes this one, by which a purge
+    goes. Raises StoreError."""
+    await store.put(message_name(source.id), source.model_dump_json().encode())
 
 
 async def load_message(store: Store, message_id: str) -> MessageSource:
     """The message with this id. Raises MissingObjectError, StoreError, MessageError."""
-    content = await store.get(f"messages/{message_id}")
+    content = await store.get(message_name(message_id))
     try:
         return MessageSource.model_validate_json(content)
     except ValidationError:
         raise MessageError(
-            f"messages/{message_id} in the store {store} is not a message this version can read."
+            f"{message_name(message_id)} in the store {store} is not a message this version can read."
         ) from None

@@ -1,35 +1,30 @@
 """A template's text → a function of a recipient's values.
 
-Templates are Jinja2, sandboxed: no loader, no unknown names, bounded loops and multiplications. Most are
+Templates are Jinja2, sandboxed: no loader, no unknown names, bounded work (bounds.py). Most are
 nothing but text and `{{ name }}`: those are cut into pieces once, and joined, with the result Jinja gives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Protocol
 
-from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError, meta, nodes, pass_context
+from jinja2 import TemplateSyntaxError, UndefinedError, meta, nodes
 from jinja2.environment import Template as JinjaCode
-from jinja2.runtime import Context
-from jinja2.sandbox import SandboxedEnvironment
 from markupsafe import escape
 
 from batchmail.errors import FillError, MessageError
+from batchmail.message.bounds import BoundedContext, BoundedEnvironment, bound_tree, joined
 from batchmail.message.encoding import crlf
-from batchmail.message.wording import Place, did_you_mean
+from batchmail.message.wording import Place, cut, did_you_mean, listed
 
 Values = tuple[str, ...]
 """What a recipient puts in, in the order of the names; line ends are LF."""
 
-MOST_STEPS = 100_000
-"""Rounds of all loops together in one rendering; the sandbox allows as many in one range()."""
-_LONGEST_PRODUCT = 1_000_000
-_GREATEST_EXPONENT = 100
-_GREATEST_BASE = 10**100
-_BOUNDED = "bounded by batchmail"  # the space keeps it out of an author's reach
+MOST_TAGS = 10_000
+"""Of a new message's template: so many are compiled in seconds, in 150 MB; it grows faster than they do."""
 
 
 class Template(Protocol):
@@ -44,76 +39,45 @@ class Template(Protocol):
         ...
 
 
-class _Context(Context):
-    """The names of one rendering, and how many rounds its loops have left."""
-
-    steps = MOST_STEPS
-
-
-@pass_context
-def _bounded(context: _Context, items: Iterable[Any]) -> Iterator[Any]:
-    for item in items:
-        context.steps -= 1
-        if context.steps < 0:
-            raise OverflowError
-        yield item
-
-
-class _Environment(SandboxedEnvironment):
-    context_class = _Context
-    intercepted_binops = frozenset({"*", "**"})
-
-    def __init__(self, html: bool) -> None:
-        super().__init__(
-            autoescape=html,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            keep_trailing_newline=True,
-        )
-        del self.globals["lipsum"]  # unbounded, and nobody mails it
-        self.filters[_BOUNDED] = _bounded
-
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        if operator == "**":
-            too_large = abs(right) > _GREATEST_EXPONENT or abs(left) > _GREATEST_BASE
-        else:
-            too_large = any(
-                hasattr(many, "__len__") and len(many) * times > _LONGEST_PRODUCT
-                for many, times in ((left, right), (right, left))
-            )
-        if too_large:
-            raise OverflowError
-        return super().call_binop(context, operator, left, right)
-
-
-_TEXT = _Environment(html=False)
-_HTML = _Environment(html=True)
+_TEXT = BoundedEnvironment(html=False)
+_HTML = BoundedEnvironment(html=True)
 
 
 def compile_template(
-    source: str, place: Place, names: Sequence[str], list_name: str, *, html: bool = False
+    source: str,
+    place: Place,
+    names: Sequence[str],
+    list_name: str,
+    *,
+    html: bool = False,
+    accepted: bool = False,
 ) -> Template:
-    """Compile `source`; with `html`, values are escaped.
+    """Compile `source`; with `html`, values are escaped; `accepted`, however many tags it has.
 
     Raises MessageError, which names file and line: a template that does not parse, a tag that would load
     another file, an unknown filter or test, a name the list does not have.
     """
     environment = _HTML if html else _TEXT
+    if not accepted and source.count("{{") + source.count("{%") > MOST_TAGS:
+        raise MessageError(
+            f"{place.name}: the template has more than {MOST_TAGS:,} tags ('{{{{', '{{%'): use a loop."
+        )
     try:
         tree = environment.parse(source)
         _refuse_loading(tree, place)
         _refuse_unknown_functions(tree, place, environment)
         _refuse_unknown_names(tree, place, names, list_name)
+        pieces = _pieces(tree, names)
+        return _Jinja(tree, place, names, environment) if pieces is None else _Plain(pieces, html)
+    except MessageError:
+        raise
     except TemplateSyntaxError as error:
         said = (error.message or "it does not parse").rstrip(".")
-        raise MessageError(f"{place.at(error.lineno)}: the template cannot be read: {said}.") from None
-    except RecursionError:
+        raise MessageError(f"{place.at(error.lineno)}: the template cannot be read: {cut(said)}.") from None
+    except (RecursionError, MemoryError, SyntaxError):  # SyntaxError: Python nests 20 loops and 100 blocks
         raise MessageError(f"{place.name}: the template is nested too deeply.") from None
-    pieces = _pieces(tree, names)
-    if pieces is not None:
-        return _Plain(pieces, html)
-    return _Jinja(tree, place, names, environment)
+    except ValueError:
+        raise MessageError(f"{place.name}: a number in the template has too many digits.") from None
 
 
 def _refuse_loading(tree: nodes.Template, place: Place) -> None:
@@ -126,7 +90,7 @@ def _refuse_loading(tree: nodes.Template, place: Place) -> None:
         )
 
 
-def _refuse_unknown_functions(tree: nodes.Template, place: Place, environment: _Environment) -> None:
+def _refuse_unknown_functions(tree: nodes.Template, place: Place, environment: BoundedEnvironment) -> None:
     """Jinja itself refuses an unknown filter only where it is certain to run."""
     for kind, known, word in (
         (nodes.Filter, environment.filters, "filter"),
@@ -136,7 +100,7 @@ def _refuse_unknown_functions(tree: nodes.Template, place: Place, environment: _
             name = node.name
             if name is not None and name not in known:
                 raise MessageError(
-                    f"{place.at(node.lineno)}: there is no {word} {name!r}{did_you_mean(name, known)}."
+                    f"{place.at(node.lineno)}: there is no {word} {cut(name)!r}{did_you_mean(name, known)}."
                 )
 
 
@@ -152,8 +116,8 @@ def _refuse_unknown_names(tree: nodes.Template, place: Place, names: Sequence[st
         if node.name in unknown and node.ctx == "load"
     )
     raise MessageError(
-        f"{place.at(line)}: {list_name} has no field {name!r}{did_you_mean(name, names)}; "
-        f"it has {', '.join(names)}."
+        f"{place.at(line)}: {list_name} has no field {cut(name)!r}{did_you_mean(name, names)}; "
+        f"it has {listed(names)}."
     )
 
 
@@ -170,14 +134,15 @@ def _set_names(tree: nodes.Template) -> set[str]:
 def _pieces(tree: nodes.Template, names: Sequence[str]) -> list[str | int] | None:
     """The template as text and positions in `names`; None where it is more than that."""
     pieces: list[str | int] = []
+    positions = {name: position for position, name in enumerate(names)}
     for output in tree.body:
         if not isinstance(output, nodes.Output):
             return None
         for node in output.nodes:
             if isinstance(node, nodes.TemplateData):
                 pieces.append(node.data)
-            elif isinstance(node, nodes.Name) and node.name in names:
-                pieces.append(names.index(node.name))
+            elif isinstance(node, nodes.Name) and node.name in positions:
+                pieces.append(positions[node.name])
             else:
                 return None
     return pieces
@@ -225,10 +190,9 @@ class _Jinja:
     """A template with logic in it, rendered without what Template.render adds to every call."""
 
     def __init__(
-        self, tree: nodes.Template, place: Place, names: Sequence[str], environment: _Environment
+        self, tree: nodes.Template, place: Place, names: Sequence[str], environment: BoundedEnvironment
     ) -> None:
-        for loop in tree.find_all(nodes.For):
-            loop.iter = nodes.Filter(loop.iter, _BOUNDED, [], [], None, None, lineno=loop.lineno)
+        bound_tree(tree)
         tree.set_environment(environment)
         code = environment.compile(tree, name=None, filename=None)
         self._code = JinjaCode.from_code(environment, code, environment.globals)
@@ -239,9 +203,9 @@ class _Jinja:
 
     def text(self, values: Values) -> str:
         names = {**self._globals, **dict(zip(self._names, values, strict=True))}
-        context = _Context(self._environment, names, None, self._code.blocks)
+        context = BoundedContext(self._environment, names, None, self._code.blocks)
         try:
-            return "".join(self._code.root_render_func(context))
+            return joined(self._code.root_render_func(context))
         except Exception as error:
             failure = self._failure(error)
         # Outside of the handler: Jinja's error, which may quote a value, is not to hang on ours.

@@ -30,6 +30,16 @@ _UNKNOWN_MECHANISM = 504
 _PATIENCE_AT_QUIT = 5.0
 
 
+class _Client(aiosmtplib.SMTP):
+    """Closes at once, also by itself: a transport that takes leave of its TLS first would outlive its socket,
+    whose number the next connection is given."""
+
+    def close(self) -> None:
+        if isinstance(self.transport, asyncio.WriteTransport):
+            self.transport.abort()
+        super().close()
+
+
 async def open_session(relay: Relay, conversation: Conversation, stages: Stages = STAGES) -> Session:
     """A session that is ready for its first mail.
 
@@ -39,7 +49,7 @@ async def open_session(relay: Relay, conversation: Conversation, stages: Stages 
     transport, protocol = client.transport, client.protocol
     # A relay that has closed by now has told aiosmtplib's protocol, and would never tell the session.
     if transport is None or protocol is None or transport.is_closing() or protocol._buffer:
-        _abort(client)
+        client.close()
         raise UnusableRelayError(relay, Cause(Stage.EHLO), "it closed the connection as soon as it was open")
     session = Session(cast(asyncio.Transport, transport), conversation, _offers(client), stages)
     transport.set_protocol(session)
@@ -56,7 +66,7 @@ async def try_relay(relay: Relay, stages: Stages = STAGES) -> None:
         with suppress(SMTPException, OSError):
             await client.quit(timeout=_PATIENCE_AT_QUIT)
     finally:
-        _abort(client)
+        client.close()
 
 
 async def _open(relay: Relay, stages: Stages) -> aiosmtplib.SMTP:
@@ -69,7 +79,7 @@ async def _open(relay: Relay, stages: Stages) -> aiosmtplib.SMTP:
         sock = await connected(relay.host, relay.port, time_out(Stage.CONNECT))
     try:
         _keep_the_password_private(relay, sock)
-        client = aiosmtplib.SMTP(
+        client = _Client(
             hostname=relay.host,
             sock=sock,
             use_tls=relay.tls is Tls.IMPLICIT,
@@ -94,7 +104,7 @@ async def _open(relay: Relay, stages: Stages) -> aiosmtplib.SMTP:
             with explained(relay, Stage.AUTH):
                 await _log_in(client, relay, time_out(Stage.AUTH))
     except BaseException:
-        _abort(client)
+        client.close()
         sock.close()
         raise
     return client
@@ -185,10 +195,3 @@ def _offers(client: aiosmtplib.SMTP) -> Offers:
         size=client.supports_extension("size"),
         max_size=int(size) or None if size.isascii() and size.isdigit() else None,
     )
-
-
-def _abort(client: aiosmtplib.SMTP) -> None:
-    transport = client.transport
-    if isinstance(transport, asyncio.WriteTransport):
-        transport.abort()
-    client.close()

@@ -1,8 +1,8 @@
 """Read a relay's replies from its bytes, however they are split.
 
 RFC 5321, section 4.2; enhanced status codes by RFC 2034. A line may end in a bare LF. What is not a reply,
-and what outgrows the bounds (4,096 octets a line, 200 lines a reply), is a ProtocolViolation: memory is
-bounded whatever the relay sends.
+or says yes in one line and no in another, and what outgrows the bounds (4,096 octets a line, 200 lines a
+reply), is a ProtocolViolation: memory is bounded whatever the relay sends.
 """
 
 from __future__ import annotations
@@ -101,5 +101,7 @@ def _read(line: bytes) -> tuple[Reply, bool]:
 def _joined(lines: list[Reply]) -> Reply:
     """The lines of one reply; where their codes differ, which they must not, the last one's hold."""
     last = lines[-1]
+    if any(line.code // 100 != last.code // 100 for line in lines):
+        raise ProtocolViolation("a reply's lines contradict one another")
     fitting = (line.enhanced for line in reversed(lines) if line.enhanced and line.code == last.code)
     return Reply(last.code, next(fitting, ""), b"\n".join(line.text for line in lines)[:MOST_WORDS])

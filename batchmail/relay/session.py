@@ -32,7 +32,8 @@ PIECE = 65_536
 _UNFIT = re.compile(r"[\x00-\x20\x7f<>]")
 _SUCCESS = {Stage.RSET: 2, Stage.MAIL: 2, Stage.RCPT: 2, Stage.DATA: 3, Stage.DOT: 2}
 _NEXT = {Stage.RSET: Stage.MAIL, Stage.MAIL: Stage.RCPT, Stage.RCPT: Stage.DATA}
-_UNUSABLE = {Follows.PENDING, Follows.IN_DOUBT}
+_BAD_SEQUENCE = 503
+"""RFC 5321, section 4.2.2. Behind a refusal it is only to be expected."""
 
 _ENVELOPE_TAKEN = re.compile(rb"(?:2\d\d [^\r\n]{0,500}\r\n){2}3\d\d [^\r\n]{0,500}\r\n")
 _MAIL_TAKEN = re.compile(rb"2\d\d [^\r\n]{0,500}\r\n")
@@ -91,7 +92,6 @@ class Session(asyncio.Protocol):
         "_commands",
         "_envelope",
         "_loop",
-        "_nobody_accepted",
         "_offers",
         "_parser",
         "_paused",
@@ -134,7 +134,6 @@ class Session(asyncio.Protocol):
         self._awaited = 0  # replies to what has been written
         self._refusal: Verdict | None = None  # known, while replies to later commands are still to come
         self._words = b""
-        self._nobody_accepted = False
         transport.set_write_buffer_limits(high=PIECE)
 
     @property
@@ -198,6 +197,7 @@ class Session(asyncio.Protocol):
             self._write(data)
         else:
             self._body = memoryview(data)
+            self._await(Stage.BODY)
             self._send_pieces()
 
     def check_time(self, now: float) -> None:
@@ -252,7 +252,12 @@ class Session(asyncio.Protocol):
             self._awaited, self._stage, self._transaction_open = 0, Stage.DATA, True
             self._be_given_the_body()
             return True
-        if self._awaited == 1 and self._stage is Stage.DOT and _MAIL_TAKEN.fullmatch(data):
+        if (
+            self._awaited == 1
+            and self._stage is Stage.DOT
+            and _MAIL_TAKEN.fullmatch(data)
+            and not self._transport.get_write_buffer_size()
+        ):
             self._transaction_open = False
             self._conclude(_SENT, data[4:-2])
             return True
@@ -276,6 +281,8 @@ class Session(asyncio.Protocol):
         if self._envelope is None:  # the owner, or a 421 before this reply, has ended the transaction
             return
         self._awaited -= 1
+        if self._stage is Stage.DOT and self._transport.get_write_buffer_size():
+            self._stage = Stage.BODY  # the final dot has not left yet: whatever this answers, it is not that
         if reply.code // 100 == _SUCCESS.get(self._stage):
             self._succeed(reply)
         else:
@@ -295,11 +302,13 @@ class Session(asyncio.Protocol):
 
     def _succeed(self, reply: Reply) -> None:
         stage = self._stage
-        if stage is Stage.DOT:
+        if self._refusal is not None:
+            self._succeed_in_vain(self._refusal)
+        elif stage is Stage.DOT:
             self._transaction_open = False
-            self._conclude(self._refusal or verdict(stage, reply.code, reply.enhanced), reply.text)
+            self._conclude(verdict(stage, reply.code, reply.enhanced), reply.text)
         elif self._closed:
-            self._conclude(self._refusal or verdict(stage, LOST), reply.text)
+            self._conclude(verdict(stage, LOST), reply.text)
         elif stage is Stage.DATA:
             self._be_given_the_body()
         else:
@@ -309,25 +318,32 @@ class Session(asyncio.Protocol):
 
     def _be_given_the_body(self) -> None:
         """354: the move is ours."""
-        if self._refusal is None:
-            self.deadline = inf
-            self.conversation.body_wanted(self)
-        elif self._nobody_accepted:  # RFC 2920, section 3.1: a lone dot then reaches nobody
+        self.deadline = inf
+        self.conversation.body_wanted(self)
+
+    def _succeed_in_vain(self, refusal: Verdict) -> None:
+        """A yes behind a refusal.
+
+        Only a 354 behind a refused RCPT can be meant so: a lone dot then ends a mail that reaches nobody (RFC
+        2920, section 3.1). At any other the relay is out of step, or would deliver an empty mail.
+        """
+        if self._stage is Stage.DATA and refusal.cause.stage is Stage.RCPT and not self._closed:
             self._await(Stage.DOT)
             self._awaited = 1
             self._write(b".\r\n")
         else:
             self._cut()
-            self._conclude(self._refusal, self._words)
+            self._conclude(refusal, self._words)
 
     def _refuse(self, reply: Reply) -> None:
         stage = self._stage
-        found = verdict(stage, reply.code, reply.enhanced)
+        self._transaction_open = True  # also after a refused MAIL: RSET finds a relay that is out of step
         if self._refusal is None:
-            self._refusal, self._words = found, reply.text
-        if stage is Stage.RCPT:
-            self._nobody_accepted = True
-        if reply.code == 421 or found.follows in _UNUSABLE or stage is Stage.BODY:
+            self._refusal = verdict(stage, reply.code, reply.enhanced)
+            self._words = reply.text
+            if reply.code == _BAD_SEQUENCE:
+                self._cut()
+        if reply.code < 400 or reply.code == 421 or stage is Stage.RSET or stage is Stage.BODY:
             self._cut()
         if self._closed or stage not in _NEXT or not self._offers.pipelining:
             self._conclude(self._refusal, self._words)
@@ -363,7 +379,6 @@ class Session(asyncio.Protocol):
         self._body = None
         self._refusal = None
         self._words = b""
-        self._nobody_accepted = False
 
     def _cut(self) -> None:
         self._closed, self.usable = True, False

@@ -5,6 +5,7 @@
 | anything but success up to AUTH | relay fault |
 | 530, 535, 538, x.1.7, x.1.8, 5.4.5 at any stage | relay fault (login, sender, quota) |
 | lost or closed by 421 before the body | pending: the recipient is untouched |
+| 503 at RCPT or DATA | pending: the connection is out of step, and closed |
 | MAIL refused with 552 or x.3.4 | rejected (4xx: deferred): the message is too large |
 | MAIL refused otherwise | relay fault: the sender is refused |
 | 5xx at RCPT, DATA, in the body or after the final dot | rejected |
@@ -25,6 +26,7 @@ LOST = 0
 _OPENING = {Stage.CONNECT, Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.AUTH}
 _BEFORE_BODY = {Stage.RSET, Stage.MAIL, Stage.RCPT, Stage.DATA}
 _BODY_BEGUN = {Stage.BODY, Stage.DOT}
+_RECIPIENTS_TURN = {Stage.RCPT, Stage.DATA}
 
 _LOGIN_CODES = {530, 535, 538}
 """Login needed, login wrong, encryption needed for this login (RFC 4954, section 6)."""
@@ -34,6 +36,9 @@ _SENDER_SUBJECTS = {"1.7", "1.8"}
 
 _QUOTA = "5.4.5"
 """The sender's quota is used up: what large providers answer."""
+
+_BAD_SEQUENCE = 503
+"""RFC 5321, section 4.2.2: relay and session are out of step, which is nothing about the recipient."""
 
 _TOO_LARGE_CODE, _TOO_LARGE_SUBJECT = 552, "3.4"
 """RFC 1870, section 6.1; RFC 3463, section 3.4."""
@@ -64,6 +69,8 @@ def _follows(stage: Stage, code: int, enhanced: str) -> Follows:
     if is_senders_fault(code, enhanced):
         return Follows.RELAY_FAULT
     if stage is Stage.RSET or (code == 421 and not begun):
+        return Follows.PENDING
+    if code == _BAD_SEQUENCE and stage in _RECIPIENTS_TURN:
         return Follows.PENDING
     if stage is Stage.MAIL and not _is_too_large(code, enhanced):
         return Follows.RELAY_FAULT

@@ -6,7 +6,6 @@ never read here; they are true too, but may be older than what a named one says.
 
 from __future__ import annotations
 
-import zlib
 from array import array
 from collections import Counter
 from collections.abc import Sequence
@@ -60,10 +59,7 @@ class Endings:
 
         Raises ValueError for a file that cannot be read or that speaks of rows which are not there.
         """
-        try:
-            ledger = Ledger.read(record)
-        except (ValueError, zlib.error) as error:
-            raise ValueError(f"its states cannot be unpacked ({error})") from None
+        ledger = Ledger.read(record)
         first = record.first - 1
         rows = self._rows
         if first < 0 or first + len(ledger) > len(rows):
@@ -119,16 +115,18 @@ class Endings:
 
 
 async def load_outcomes(store: Store, name: str) -> LedgerRecord:
-    """The outcome file `name`. Raises MissingObjectError, StoreError."""
+    """The outcome file `name`, which can be read as a ledger. Raises MissingObjectError, StoreError."""
     content = await store.get(name)
     try:
-        return LedgerRecord.model_validate_json(content)
+        record = LedgerRecord.model_validate_json(content)
+        Ledger.read(record)
     except ValidationError:
         raise damaged(store, name, "it is not an outcome file of this program") from None
+    except ValueError as error:
+        raise damaged(store, name, str(error)) from None
+    return record
 
 
 def damaged(store: Store, name: str, what: str) -> StoreError:
     """The error that says the object `name` cannot be used, and why."""
-    return StoreError(
-        f"{name} in the store {store} is damaged: {what}; put it back from a backup, the report waits for it."
-    )
+    return StoreError(f"{name} in the store {store} is damaged: {what}; put it back from a backup.")

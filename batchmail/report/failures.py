@@ -7,7 +7,10 @@ import logging
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from batchmail.batch.outcomes import Outcome
+from batchmail.batch.places import batch_folder
 from batchmail.store import Store
+
+FAILURES = "failures.json"
 
 MOST_FAILURES = 10
 """So many are named in the mail; the report has them all."""
@@ -29,7 +32,7 @@ _FAILURES = TypeAdapter(tuple[Failure, ...])
 
 def failures_name(batch_id: str) -> str:
     """The object with a batch's first failures."""
-    return f"batches/{batch_id}/failures.json"
+    return f"{batch_folder(batch_id)}/{FAILURES}"
 
 
 async def save_failures(store: Store, batch_id: str, failures: tuple[Failure, ...]) -> None:

@@ -1,26 +1,17 @@
 """The mail that tells the admins, once, how a batch has ended: what a person reads at three in the morning.
 
-Plain text, 7-bit clean, with nobody's address but the admins' in it. Where the list's name, or anything else
-from outside, holds control characters, they are replaced: nothing from outside makes a header or a line.
+Nobody's address but the admins' is in it.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from datetime import datetime
-from email import policy
-from email.message import EmailMessage
-from email.utils import format_datetime
 
 from batchmail.batch.outcomes import FINAL_OUTCOMES, Outcome
 from batchmail.batch.result import BatchResult, Status
+from batchmail.report.admin_mail import Heads, admin_mail, clean, facts
 from batchmail.report.failures import Failure
-from batchmail.report.phrases import count, printable, span
-
-_LONGEST_NAME = 100
-_LONGEST_LINE = 998
-"""RFC 5322, section 2.1.1."""
+from batchmail.report.phrases import count, span
 
 _MEANING = {
     Outcome.REJECTED: "refused for good",
@@ -32,32 +23,18 @@ _MEANING = {
 
 def notice(
     result: BatchResult,
+    heads: Heads,
     *,
     list_name: str,
     message_subject: str = "",
     failures: Sequence[Failure],
-    sender: str,
-    to: str,
-    message_id: str,
-    date: datetime,
 ) -> bytes:
-    """The mail to one admin, ready to follow DATA: CRLF, dot-stuffed, ended by a lone dot.
+    """The mail to one admin, as `admin_mail` makes it.
 
-    `message_id` has its angle brackets; `failures` are the first few; "" for a subject that is not known.
-    Raises ValueError for a sender or recipient that cannot stand in a header.
+    `failures` are the first few; "" for a subject that is not known.
     """
-    ascii_addresses = sender.isascii() and to.isascii()
-    mail = EmailMessage(policy=policy.SMTP if ascii_addresses else policy.SMTPUTF8)
-    mail["From"] = sender
-    mail["To"] = to
-    mail["Subject"] = f"[batchmail] {_clean(list_name)}: {headline(result)}"
-    mail["Date"] = format_datetime(date)
-    mail["Message-ID"] = message_id
-    mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no holiday replies
-    body = _body(result, _clean(list_name), _clean(message_subject), failures)
-    plain = body.isascii() and max(map(len, body.splitlines())) <= _LONGEST_LINE
-    mail.set_content(body, charset="utf-8", cte="7bit" if plain else "quoted-printable")
-    return re.sub(rb"(?m)^\.", b"..", mail.as_bytes()).removesuffix(b"\r\n") + b"\r\n.\r\n"
+    lines = _lines(result, clean(list_name), clean(message_subject), failures)
+    return admin_mail(headline(result), lines, list_name=list_name, heads=heads)
 
 
 def headline(result: BatchResult) -> str:
@@ -78,11 +55,15 @@ def headline(result: BatchResult) -> str:
     return ", ".join(parts)
 
 
-def _body(result: BatchResult, list_name: str, subject: str, failures: Sequence[Failure]) -> str:
-    facts = [("List", list_name), ("Message", subject), ("Batch", result.batch_id)]
-    facts += [("Status", str(result.status)), ("Duration", span(result.seconds))]
+def _lines(result: BatchResult, list_name: str, subject: str, failures: Sequence[Failure]) -> list[str]:
     lines = [_opening(result), ""]
-    lines += [f"{name + ':':10}{value}" for name, value in facts if value]
+    lines += facts(
+        ("List", list_name),
+        ("Message", subject),
+        ("Batch", result.batch_id),
+        ("Status", str(result.status)),
+        ("Duration", span(result.seconds)),
+    )
     lines += ["", f"{'Recipients':12}{result.total:>12,}"]
     lines += [
         f"  {outcome:10}{number:>12,}  {_MEANING.get(outcome, '')}".rstrip()
@@ -94,12 +75,11 @@ def _body(result: BatchResult, list_name: str, subject: str, failures: Sequence[
         lines += ["", *remarks]
     if failures:
         lines += ["", "First failures, by line of the list:"]
-        lines += [f"  line {one.line}: {one.outcome}, {_clean(one.reason, 300)}" for one in failures]
+        lines += [f"  line {one.line}: {one.outcome}, {clean(one.reason, 300)}" for one in failures]
         more = result.total - result.sent - result.suppressed - len(failures)
         if more > 0:
             lines.append(f"  and {more:,} more: see the report")
-    lines += ["", f"Report, a row a recipient: {_clean(result.report, 900)}"]
-    return "\n".join(lines) + "\n"
+    return [*lines, "", f"Report, a row a recipient: {clean(result.report, 900)}"]
 
 
 def _opening(result: BatchResult) -> str:
@@ -140,9 +120,3 @@ def _counts(result: BatchResult) -> list[tuple[Outcome, int]]:
         Outcome.SUPPRESSED: result.suppressed,
     }
     return [(outcome, counts[outcome]) for outcome in FINAL_OUTCOMES]
-
-
-def _clean(text: str, longest: int = _LONGEST_NAME) -> str:
-    """Text from outside as part of one line."""
-    line = printable(text)
-    return line if len(line) <= longest else line[: longest - 1] + "…"

@@ -5,14 +5,17 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
+from batchmail.batch.places import batch_folder
 from batchmail.batch.result import BatchResult
 from batchmail.errors import StoreError
 from batchmail.store import Store
 
+RECEIPT = "receipt.json"
+
 
 def receipt_name(batch_id: str) -> str:
     """The object that says a batch has ended; the last one written of it."""
-    return f"batches/{batch_id}/receipt.json"
+    return f"{batch_folder(batch_id)}/{RECEIPT}"
 
 
 async def save_receipt(store: Store, result: BatchResult) -> None:

@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from batchmail.batch.outcomes import Outcome
+from batchmail.batch.places import batch_folder
 from batchmail.batch.recipients import Recipient
 from batchmail.report.endings import Ending, Endings
 from batchmail.report.explain import Reason, explain
@@ -34,7 +35,7 @@ _NOT_FAILED = (Outcome.SENT, Outcome.SUPPRESSED)
 
 def report_name(batch_id: str) -> str:
     """The object a batch's report is written to."""
-    return f"batches/{batch_id}/report.csv"
+    return f"{batch_folder(batch_id)}/report.csv"
 
 
 class Table:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from pydantic_core import from_json
 
+from batchmail.batch.places import batch_folder
 from batchmail.errors import StoreError
 from batchmail.store import Store
 
@@ -78,4 +79,4 @@ class Words:
 
 
 def _folder(batch_id: str) -> str:
-    return f"batches/{batch_id}/words"
+    return f"{batch_folder(batch_id)}/words"

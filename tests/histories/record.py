@@ -25,6 +25,13 @@ from batchmail.engine.ports import any_free
 from batchmail.settings import Settings
 from tests.program.bench import CHECKOUT, Bench, Handle
 from tests.program.bench import waiting as waits
+from tests.program.test_batch_pauses import until
+from tests.program.test_batch_troubles import (
+    FULL,
+    happened,
+    is_timer_fired,
+    one_of_two_knows_of_the_last_wait,
+)
 from tests.relays import Behaviour, Fault, RelayProcess
 
 HERE = Path(__file__).parent
@@ -88,6 +95,53 @@ async def waiting(bench: Bench) -> Handle:
     return handle
 
 
+async def paused(bench: Bench) -> Handle:
+    """20 recipients, deferred; paused while they wait for their next try, and resumed."""
+    bench.relay.behave(Behaviour(faults=(Fault(stage="rcpt", reply="450 4.2.0 later", times=20),)))
+    await bench.worker()
+    handle = await bench.start(20, "paused", connections=5, retry_delays=(timedelta(seconds=2),))
+    await until(handle, lambda progress: progress.deferred == 20)
+    await handle.signal("pause")
+    await until(handle, lambda progress: progress.paused is not None)
+    await handle.signal("resume")
+    return handle
+
+
+async def asked(bench: Bench) -> Handle:
+    """500 recipients of whom half are rejected: the batch pauses and asks, and an operator resumes."""
+    bench.relay.behave(Behaviour(faults=(Fault(stage="rcpt", reply="550 5.1.1 none", match="[02468]@"),)))
+    await bench.worker()
+    handle = await bench.start(500, "asked", connections=5, slice_size=500, admins=("admin@example.org",))
+    await bench.relay.wait_for(lambda event: event.event == "recorded" and "admin@" in event.address)
+    await handle.signal("resume")
+    return handle
+
+
+async def told(bench: Bench) -> Handle:
+    """The relay refuses the sender for so long that the admin is told."""
+    bench.relay.behave(Behaviour(faults=(Fault(stage="mail", reply="550 5.1.8 who are you"),)))
+    await bench.worker()
+    handle = await bench.start(
+        20, "told", connections=2, tell_after=timedelta(seconds=1), admins=("admin@example.org",)
+    )
+    async for event in handle.fetch_history_events(wait_new_event=True):
+        if event.activity_task_scheduled_event_attributes.activity_type.name == "notify_admin":
+            break
+    bench.relay.behave(Behaviour())
+    return handle
+
+
+async def one_knows(bench: Bench) -> Handle:
+    """One of two admins is put off: with the mail of a wait while there is another wait, and with the end."""
+    await bench.worker()
+    handle = await one_of_two_knows_of_the_last_wait(
+        bench, "one-knows", retry_delays=(timedelta(seconds=20),)
+    )
+    await happened(handle, is_timer_fired)
+    bench.relay.behave(FULL)
+    return handle
+
+
 async def by_location(bench: Bench) -> Handle:
     """List and message given by their locations."""
     await bench.request(10)
@@ -115,15 +169,23 @@ SHAPES: tuple[Shape, ...] = (
     cancelled,
     retried,
     waiting,
+    paused,
+    asked,
+    told,
+    one_knows,
     by_location,
     refused,
 )
 
 
-def scrubbed(history: WorkflowHistory) -> str:
-    """The history as JSON, without what is this machine's own: its name, its paths, its processes."""
+def scrubbed(history: WorkflowHistory, folder: Path) -> str:
+    """The history as JSON, without what is this machine's own: its name, its paths, its processes.
+
+    Payloads stay as they are, paths in the folder of the run included.
+    """
     text = json.dumps(_without_traces(json.loads(history.to_json())), indent=1, sort_keys=True)
     text = re.sub(rf'"\d*@?{re.escape(socket.gethostname())}(-\w+)?"', '"machine"', text)
+    text = text.replace(str(folder), "/srv")
     if str(CHECKOUT) in text or str(Path.home()) in text:
         raise ValueError(f"the history of {history.workflow_id} names paths of this machine")
     return text + "\n"
@@ -159,7 +221,7 @@ async def record(target: Path) -> None:
                     bench.stop()
                     relay.stop()
                 file = target / f"{shape.__name__}.json"
-                file.write_text(scrubbed(history))
+                file.write_text(scrubbed(history, folder))
                 print(
                     f"{file.relative_to(HERE)}: {len(history.events)} events, {file.stat().st_size:,} bytes"
                 )

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import io
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pytest
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client, WorkflowHandle, WorkflowQueryFailedError
+from temporalio.service import RPCError
 
+from batchmail.batch.ids import mail_token
 from batchmail.batch.options import BatchOptions, BatchRequest
 from batchmail.batch.progress import Progress
 from batchmail.batch.result import BatchResult
@@ -33,6 +38,8 @@ RETRY_INTERVAL = timedelta(seconds=0.2)
 
 KEPT_OR_NOT = pytest.mark.parametrize("cached_workflows", ["100", "0"], ids=["kept", "not kept"])
 """For tests that must hold also where a worker keeps no workflow in memory: each task replays its history."""
+
+T = TypeVar("T")
 
 Handle = WorkflowHandle[Any, BatchResult]
 
@@ -51,13 +58,21 @@ class Row(NamedTuple):
 
 
 class WorkerProcess:
-    """worker.py as its users run it; `arm`: the moment at which it dies or freezes (activities/events.py)."""
+    """worker.py as its users run it; `arm`: the moment at which it dies or freezes (activities/events.py);
+    `under`: a command that runs it."""
 
-    def __init__(self, environment: dict[str, str], log: Path, arm: str = "") -> None:
+    def __init__(
+        self,
+        environment: dict[str, str],
+        log: Path,
+        arm: str = "",
+        arguments: str = "",
+        under: Sequence[str] = (),
+    ) -> None:
         self._log = log
         with log.open("ab") as out:
             self._process = subprocess.Popen(
-                [sys.executable, str(CHECKOUT / "worker.py")],
+                [*under, sys.executable, str(CHECKOUT / "worker.py"), *arguments.split()],
                 cwd=log.parent,
                 env=os.environ | environment | ({"BATCH_ARM": arm} if arm else {}),
                 stdout=out,
@@ -68,7 +83,16 @@ class WorkerProcess:
 
     async def serves(self) -> None:
         """Until it serves its task queue."""
-        await asyncio.to_thread(self._wait, lambda: "serving task queue" in self.log())
+        await self.says("serving task queue")
+
+    async def says(self, text: str) -> None:
+        """Until it has logged this."""
+        await asyncio.to_thread(self._wait, lambda: text in self.log())
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
@@ -112,29 +136,41 @@ class Bench:
         relay: RelayProcess,
         behaviour: Behaviour,
         cached_workflows: str,
+        store: Store | None = None,
     ) -> None:
         self.client = client
         self.relay = relay
         self.behaviour = behaviour
         self.folder = folder
-        self.store = Store(folder / "store")
+        self.store = store or Store(folder / "store")
+        # Folders of two processes that share the tests may have one name, and the server may be theirs too.
+        self.batch = f"batch-{folder.name}-{os.getpid()}"
         self.queue = f"queue-{folder.name}-{os.getpid()}"
         self._workers: list[WorkerProcess] = []
         self.environment = {
             "TEMPORAL_ADDRESS": address,
-            "BATCH_STORE": str(self.store.root),
+            "BATCH_STORE": str(self.store),
             "BATCH_TASK_QUEUE": self.queue,
             "BATCH_CACHED_WORKFLOWS": cached_workflows,
             "SMTP_HOST": relay.host,
             "SMTP_PORT": str(relay.port),
         }
 
-    async def worker(self, arm: str = "", **settings: str) -> WorkerProcess:
+    async def worker(
+        self, arm: str = "", arguments: str = "", under: Sequence[str] = (), **settings: str
+    ) -> WorkerProcess:
         """Start a worker and wait until it serves."""
-        log = self.folder / f"worker-{len(self._workers)}.log"
-        started = WorkerProcess(self.environment | settings, log, arm)
-        self._workers.append(started)
+        started = self.launch(arm, arguments, under, **settings)
         await started.serves()
+        return started
+
+    def launch(
+        self, arm: str = "", arguments: str = "", under: Sequence[str] = (), **settings: str
+    ) -> WorkerProcess:
+        """Start a worker, whatever becomes of it."""
+        log = self.folder / f"worker-{len(self._workers)}.log"
+        started = WorkerProcess(self.environment | settings, log, arm, arguments, under)
+        self._workers.append(started)
         return started
 
     async def request(self, recipients: int, **options: Any) -> BatchRequest:
@@ -162,15 +198,25 @@ class Bench:
         return await self.client.start_workflow(
             "BatchEmailWorkflow",
             request,
-            id=batch or f"batch-{self.folder.name}",
+            id=batch or self.batch,
+            task_queue=self.queue,
+            result_type=BatchResult,
+        )
+
+    async def start_at(self, emails: Path) -> Handle:
+        """Start a batch of the list at this location, there or not."""
+        return await self.client.start_workflow(
+            "BatchEmailWorkflow",
+            {"list": str(emails), "message_location": str(self.folder / "message.txt")},
+            id=f"by-location-{self.folder.name}",
             task_queue=self.queue,
             result_type=BatchResult,
         )
 
     def report(self, result: BatchResult) -> list[Row]:
         """report.csv without its header."""
-        with Path(result.report).open(newline="") as file:
-            return [Row(*row) for row in list(csv.reader(file))[1:]]
+        report = in_another_loop(self.store.get(result.report.removeprefix(f"{self.store}/"))).decode()
+        return [Row(*row) for row in list(csv.reader(io.StringIO(report, newline="")))[1:]]
 
     def accepted(self) -> Counter[str]:
         """How often the relay accepted each recipient: the truth."""
@@ -187,7 +233,8 @@ class Bench:
         return events["connected"] - events["closed"]
 
     def assert_the_promise(self, result: BatchResult) -> list[Row]:
-        """Nobody lost, nobody silently mailed twice; report and relay agree row by row."""
+        """Nobody lost, nobody silently mailed twice; report and relay agree row by row. Who was accepted has
+        a Message-ID of his own, and nothing was said out of order."""
         rows = self.report(result)
         accepted = self.accepted()
         assert len(rows) == result.total
@@ -197,7 +244,14 @@ class Bench:
             assert row.outcome != "sent" or times >= 1, f"reported sent, never accepted: {row}"
             assert times <= 1 or row.in_doubt == "yes", f"accepted {times} times, silently: {row}"
             assert times == 0 or row.outcome in ("sent", "unknown"), f"accepted, yet {row}"
-        assert result.in_doubt_resent >= sum(times - 1 for times in accepted.values() if times > 1)
+        of_this_batch = {
+            entry.message_id.strip("<").partition("@")[0]: entry for entry in self.relay.record()
+        }
+        for row in rows:
+            own = mail_token(result.batch_id, row.address)
+            assert not accepted[row.address] or of_this_batch[own].recipient == row.address, row
+        assert not [event for event in self.relay.events() if event.event == "out_of_order"]
+        assert result.in_doubt_resent >= sum(max(0, accepted[row.address] - 1) for row in rows)
         counted = Counter(row.outcome for row in rows)
         assert counted["sent"] == result.sent
         assert counted["unknown"] == result.unknown
@@ -222,13 +276,28 @@ class Bench:
 
 
 async def waiting(handle: Handle) -> Progress:
-    """The batch's progress, once it says that it waits for something."""
+    """The batch's progress, once it says that it waits for something. A look that fails is taken again."""
     async with asyncio.timeout(60):
         while True:
-            progress: Progress = await handle.query("progress", result_type=Progress)
-            if progress.waiting:
-                return progress
+            with suppress(RPCError, WorkflowQueryFailedError):
+                progress: Progress = await handle.query("progress", result_type=Progress)
+                if progress.waiting:
+                    return progress
             await asyncio.sleep(0.1)
+
+
+def in_another_loop(work: Coroutine[Any, Any, T]) -> T:
+    """What `work` comes to, for whoever cannot await it."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
+def shown_to(number: int) -> bytes:
+    """What the list's recipient `number` (from 1) is to see of the bench's message."""
+    return (
+        f"To: {address(number)}\r\nSubject: News for Reader {number}\r\n\r\n"
+        f"Dear Reader {number},\r\nthe news.\r\n"
+    ).encode()
 
 
 def address(number: int) -> str:

@@ -133,6 +133,12 @@ class Desk:
         self._running.append(started)
         return started
 
+    def order(self, *arguments: str) -> StarterProcess:
+        """Start it as `starter.py pause BATCH` and the like."""
+        started = StarterProcess(list(arguments), self.environment)
+        self._running.append(started)
+        return started
+
     def call(self, *arguments: str, code: int, terminal: bool = False, **settings: str) -> Ended:
         """Start it and wait for its end, with this exit code."""
         return self.start(*arguments, terminal=terminal, **settings).ended(code)

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 
+from batchmail.batch.ledger import Ledger, LedgerRecord, Settled
+from batchmail.batch.options import BatchRequest
+from batchmail.batch.places import batch_folder
+from batchmail.batch.progress import Progress
 from batchmail.batch.result import Status
+from batchmail.client import Batch, start
+from batchmail.report.endings import load_outcomes
+from batchmail.report.receipt import load_receipt, save_receipt
 from tests.program.bench import KEPT_OR_NOT, Bench, Handle, waiting
+from tests.program.deaf import Deaf
+from tests.program.operators import until_each
 from tests.relays import Behaviour, Fault
 
 CONNECTIONS = 5
@@ -18,6 +28,9 @@ CONNECTIONS = 5
 
 RECIPIENTS = 200
 ONE_SLICE: dict[str, Any] = {"connections": CONNECTIONS, "slice_size": RECIPIENTS}
+
+LONG = timedelta(minutes=5)
+"""A heartbeat time-out that no test waits for."""
 
 
 @pytest.mark.parametrize("in_doubt", ["resend", "hold"])
@@ -139,7 +152,27 @@ async def test_a_running_batch_that_is_cancelled_settles_reports_and_notifies(be
 
 
 async def test_a_worker_whose_heartbeats_answers_are_lost_hands_its_ledger_on(bench: Bench) -> None:
-    """The server commits, the answer never comes: the attempt ends, and nobody is mailed twice in silence."""
+    """The server commits, and the answer is lost with its connection: the attempt settles what is in flight
+    and ends, long before its lease does, with all that it knows."""
+    async with Deaf(bench) as proxy:
+        await bench.worker(TEMPORAL_ADDRESS=proxy.address)
+        handle = await bench.start(2_000, heartbeat_timeout=LONG, connections=5, slice_size=2_000)
+        await bench.relay.wait_for(lambda event: event.event == "recorded", times=200)
+        proxy.swallow_answers()
+        await heartbeat_since(handle, datetime.now(UTC))
+        proxy.pass_answers()
+        result = await handle.result()
+    bench.assert_everyone_once(result)
+    why = [
+        event.activity_task_started_event_attributes.last_failure.message
+        async for event in handle.fetch_history_events()
+        if event.activity_task_started_event_attributes.attempt > 1
+    ]
+    assert why == ["The server's answer was unclear; the next attempt goes on from this ledger."]
+
+
+async def test_a_worker_that_hears_nothing_until_its_lease_is_over_mails_nobody_twice(bench: Bench) -> None:
+    """The server commits, and says nothing: another attempt goes on from what was committed."""
     async with Deaf(bench) as proxy:
         await bench.worker(TEMPORAL_ADDRESS=proxy.address)
         handle = await bench.start(2_000, in_doubt="hold", connections=5, slice_size=2_000)
@@ -153,6 +186,30 @@ async def test_a_worker_whose_heartbeats_answers_are_lost_hands_its_ledger_on(be
     assert max(bench.accepted().values()) == 1
     assert result.unknown <= 5
     assert result.sent + result.unknown == 2_000
+
+
+async def test_what_the_server_has_not_acknowledged_is_in_no_outcome_file(bench: Bench) -> None:
+    """The relay's last answer reaches a worker that nobody hears any more: it leaves no file that says more
+    than the server knows, which the next attempt's would contradict."""
+    bench.relay.behave(Behaviour(faults=(Fault(stage="dot", do="hold", match=f"-{RECIPIENTS}@"),)))
+    async with Deaf(bench) as proxy:
+        unheard = await bench.worker(TEMPORAL_ADDRESS=proxy.address)
+        handle = await bench.start(RECIPIENTS, **ONE_SLICE)
+        await bench.relay.wait_for(lambda event: event.event == "dot" and f"-{RECIPIENTS}@" in event.address)
+        proxy.lose_requests()
+        bench.relay.release()
+        await bench.relay.wait_for(lambda event: event.event == "recorded", times=RECIPIENTS)
+        await unheard.says("an attempt was superseded and has ended")
+        proxy.cut()  # else the server gives it tasks for as long as its polls are open
+        await bench.worker()
+        result = await handle.result()
+    rows = bench.assert_the_promise(result)
+    assert rows[-1].in_doubt == "yes", "nobody knows what the relay answered"
+    said: dict[int, Settled] = {}
+    for record in await outcome_files(bench):
+        for one in Ledger.read(record).settled():
+            assert said.setdefault(one.row, one) == one, "an outcome file contradicts another"
+    assert len(said) == RECIPIENTS
 
 
 @KEPT_OR_NOT
@@ -173,6 +230,23 @@ async def test_the_relay_comes_back_and_the_batch_goes_on(bench: Bench) -> None:
     assert sum(row.in_doubt == "yes" for row in rows) <= 5
 
 
+async def test_what_a_dead_worker_waited_for_is_not_said_for_ever(bench: Bench) -> None:
+    bench.relay.stop_accepting()
+    victim = await bench.worker()
+    handle = await bench.start(10, connections=1, slice_size=10)
+    await waiting(handle)
+    victim.signal(signal.SIGKILL)
+    bench.relay.accept()
+    bench.relay.behave(Behaviour(faults=(Fault(stage="dot", do="hold", match="reader-10@"),)))
+    await bench.worker()
+    await bench.relay.wait_for(lambda event: event.event == "dot" and "reader-10@" in event.address)
+    async with asyncio.timeout(30):
+        while (await handle.query("progress", result_type=Progress)).waiting:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+    bench.relay.release()
+    bench.assert_everyone_once(await handle.result())
+
+
 async def test_a_terminated_batch_started_again_goes_on_and_says_who_is_in_doubt(bench: Bench) -> None:
     first = await bench.worker()
     handle = await bench.start(2_000, in_doubt="hold", connections=5, slice_size=500)
@@ -191,6 +265,58 @@ async def test_a_terminated_batch_started_again_goes_on_and_says_who_is_in_doubt
     assert result.sent >= 1_000
 
 
+async def test_a_batch_ended_between_receipt_and_notice_still_tells_the_admins(bench: Bench) -> None:
+    bench.relay.behave(Behaviour(faults=(Fault(stage="rcpt", do="hold", match="admin@"),)))
+    await bench.worker()
+    request = await bench.request(10, admins=("admin@example.org",))
+    await begin(bench, request)
+    await bench.relay.wait_for(lambda event: event.event == "rcpt" and "admin@" in event.address)
+    await bench.client.get_workflow_handle(bench.batch).terminate()
+    receipt = await load_receipt(bench.store, bench.batch)
+    assert receipt is not None
+    assert not receipt.admin_notified
+    bench.relay.behave(Behaviour())
+    again = await begin(bench, request)
+    assert again.began
+    result = await again.result()
+    assert result == receipt.model_copy(update={"admin_notified": True})
+    assert result.sent == 10
+    told = [entry.message_id for entry in bench.relay.record() if entry.recipient == "admin@example.org"]
+    assert 1 <= len(told) <= 2, "the terminated attempt may end what it had begun"
+    assert len(set(told)) == 1
+    assert sum(bench.accepted().values()) == 10 + len(told)
+
+
+async def test_a_batch_ended_after_its_notice_is_answered_from_its_receipt(bench: Bench) -> None:
+    """The admins have their mail and the receipt says so; the run was terminated before it had ended."""
+    bench.relay.behave(Behaviour(faults=(Fault(stage="rcpt", do="hold", match="admin@"),)))
+    worker = await bench.worker()
+    request = await bench.request(10, admins=("admin@example.org",))
+    await begin(bench, request)
+    await bench.relay.wait_for(lambda event: event.event == "rcpt" and "admin@" in event.address)
+    await bench.client.get_workflow_handle(bench.batch).terminate()
+    worker.stop()
+    receipt = await load_receipt(bench.store, bench.batch)
+    assert receipt is not None
+    told = receipt.model_copy(update={"admin_notified": True})
+    await save_receipt(bench.store, told)
+    again = await begin(bench, request)
+    assert again.had_ended
+    assert await again.result() == told
+
+
+@pytest.mark.parametrize("activity", ["open_batch", "write_report"])
+async def test_what_a_worker_leaves_lying_beside_the_slices_goes_on_elsewhere(
+    bench: Bench, activity: str
+) -> None:
+    """Within a heartbeat time-out: also where nobody ever ran what the server gave to a worker that left."""
+    frozen = await bench.worker(arm=f"{activity}:1=stop")
+    handle = await bench.start(20)
+    await frozen.frozen()
+    await bench.worker()
+    bench.assert_everyone_once(await handle.result())
+
+
 # How it is done
 
 
@@ -204,74 +330,17 @@ async def attempt_reached(handle: Handle, attempt: int) -> None:
             await asyncio.sleep(0.1)
 
 
-class Deaf:
-    """A proxy between a worker and Temporal that can swallow the server's answers: requests still arrive."""
-
-    def __init__(self, bench: Bench) -> None:
-        self._host, _, port = bench.environment["TEMPORAL_ADDRESS"].rpartition(":")
-        self._port = int(port)
-        self._swallow = False
-        self._seen = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def __aenter__(self) -> Deaf:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def swallow_answers(self) -> None:
-        """From now on nothing that the server says arrives."""
-        self._swallow = True
-
-    def pass_answers(self) -> None:
-        """From now on new connections work again; those whose answers were swallowed are cut."""
-        self._swallow = False
-        self.cut()
-
-    def cut(self) -> None:
-        """Close every connection; new ones work."""
-        for task in self._tasks:
-            task.cancel()
-
-    async def swallowed(self) -> None:
-        """Until an answer was swallowed."""
-        await self._seen.wait()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection(self._host, self._port)
-        pumps = (self._pump(reader, back, answers=False), self._pump(there, writer, answers=True))
-        both = [asyncio.create_task(pump) for pump in pumps]
-        self._tasks.update(both)
-        await asyncio.gather(*both, return_exceptions=True)
-        for end in (back, writer):
-            end.close()
-
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, answers: bool) -> None:
-        while data := await source.read(65_536):
-            if answers and self._swallow:
-                self._seen.set()
-                continue
-            sink.write(data)
-            await sink.drain()
+async def heartbeat_since(handle: Handle, moment: datetime) -> None:
+    """Until the server has had a heartbeat of each of the batch's slices after this moment."""
+    await until_each(handle, lambda one: one.last_heartbeat_time.ToDatetime(UTC) > moment)
 
 
-async def test_a_batch_ended_between_receipt_and_notice_still_tells_the_admins(bench: Bench) -> None:
-    bench.relay.behave(Behaviour(faults=(Fault(stage="rcpt", do="hold", match="admin@"),)))
-    await bench.worker()
-    handle = await bench.start(10, admins=("admin@example.org",))
-    await bench.relay.wait_for(lambda event: event.event == "rcpt" and "admin@" in event.address)
-    await handle.terminate()
-    bench.relay.behave(Behaviour())
-    result = await (await bench.start(10, admins=("admin@example.org",))).result()
-    assert result.admin_notified
-    assert result.sent == 10
-    told = [entry.message_id for entry in bench.relay.record() if entry.recipient == "admin@example.org"]
-    assert 1 <= len(told) <= 2, "the terminated attempt may end what it had begun"
-    assert len(set(told)) == 1
-    assert sum(bench.accepted().values()) == 10 + len(told)
+async def outcome_files(bench: Bench) -> list[LedgerRecord]:
+    """All that lie in the store for the one slice."""
+    folder = f"{batch_folder(bench.batch)}/outcomes/1-{RECIPIENTS}"
+    return [await load_outcomes(bench.store, f"{folder}/{name}") for name in await bench.store.names(folder)]
+
+
+async def begin(bench: Bench, request: BatchRequest) -> Batch:
+    """Start the batch as the starter does, or find it."""
+    return await start(bench.client, bench.store, bench.batch, request, task_queue=bench.queue)

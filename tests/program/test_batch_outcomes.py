@@ -6,8 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from batchmail.batch.progress import Progress
-from tests.program.bench import KEPT_OR_NOT, Bench, Row, waiting
+from tests.program.bench import KEPT_OR_NOT, Bench, Row
 from tests.relays import Behaviour, Fault
 
 SOON = (timedelta(seconds=0.2), timedelta(seconds=0.2))
@@ -84,28 +83,6 @@ async def test_a_whole_list_deferred_is_tried_again_in_few_parts(bench: Bench) -
         slices += event.HasField("activity_task_scheduled_event_attributes")
     assert timers <= 20
     assert slices <= 30
-
-
-@pytest.mark.parametrize(
-    ("fault", "said"),
-    [
-        (Fault(stage="mail", reply="550 5.1.8 sender unknown"), "sender"),
-        (Fault(stage="rcpt", reply="530 5.7.0 authentication required"), "530"),
-        (Fault(stage="rcpt", reply="554 5.7.1 relay access denied"), "554"),
-    ],
-)
-async def test_a_relay_that_refuses_the_sender_fails_nobody(bench: Bench, fault: Fault, said: str) -> None:
-    bench.relay.behave(Behaviour(faults=(fault,)))
-    await bench.worker()
-    handle = await bench.start(200, connections=5, slice_size=200)
-    progress = await waiting(handle)
-    assert said in progress.waiting[0].what
-    assert "@" not in progress.waiting[0].what
-    bench.relay.behave(Behaviour())
-    result = await handle.result()
-    assert result.sent == 200
-    bench.assert_the_promise(result)
-    assert not (await handle.query("progress", result_type=Progress)).waiting
 
 
 @pytest.mark.behaviour(Behaviour(max_connections=3))

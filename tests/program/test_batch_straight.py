@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from email import message_from_bytes
 from pathlib import Path
 
 import pytest
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowFailureError
 
 from batchmail.batch.progress import Doing, Progress
-from batchmail.batch.result import Status
+from batchmail.batch.result import BatchResult, Status
+from batchmail.message.source import read_message, save_message
 from tests.program.bench import KEPT_OR_NOT, Bench, address
 from tests.relays import Behaviour, Fault
 
@@ -31,6 +34,37 @@ async def test_everybody_is_mailed_once(bench: Bench, recipients: int) -> None:
     progress = await handle.query("progress", result_type=Progress)
     assert progress.doing is Doing.DONE
     assert progress.settled_count == recipients
+
+
+async def test_a_message_that_is_long_in_compiling_holds_nobody_up(bench: Bench) -> None:
+    """As large as Markdown may be, it takes several times the heartbeat time-out."""
+    text = bench.folder / "large.md"
+    body = ("*a _b_ [c](d) \n\n" * 62_000)[:990_000]
+    text.write_text(f"---\nsubject: s\nfrom: news@sender.example\n---\n{body}")
+    message = read_message(text)
+    await save_message(bench.store, message)
+    request = (await bench.request(1)).model_copy(update={"message": message.id})
+    await bench.worker()
+    handle = await bench.client.start_workflow(
+        "BatchEmailWorkflow", request, id=bench.batch, task_queue=bench.queue, result_type=BatchResult
+    )
+    async with asyncio.timeout(120):
+        bench.assert_everyone_once(await handle.result())
+    begun = [
+        event.activity_task_started_event_attributes.attempt
+        async for event in handle.fetch_history_events()
+        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED
+    ]
+    assert set(begun) == {1}
+
+
+async def test_heartbeats_keep_the_distance_that_was_asked_for(bench: Bench) -> None:
+    bench.environment["BATCH_HEARTBEAT_INTERVAL"] = "0.3s"
+    await bench.worker()
+    result = await (await bench.start(6, connections=1, slice_size=6)).result()
+    bench.assert_everyone_once(result)
+    # One that names nobody, then one a recipient, since there is one connection.
+    assert result.seconds >= 6 * 0.3
 
 
 @pytest.mark.behaviour(Behaviour(pipelining=False, eight_bit=False, utf8=False, size=None))
@@ -98,7 +132,7 @@ async def test_an_empty_snapshot_completes_and_notifies(bench: Bench) -> None:
     handle = await bench.client.start_workflow(
         "BatchEmailWorkflow",
         request.model_copy(update={"options": options}),
-        id=f"batch-{bench.folder.name}",
+        id=bench.batch,
         task_queue=bench.queue,
     )
     result = await handle.result()
@@ -123,7 +157,7 @@ async def test_a_list_and_message_by_location(bench: Bench) -> None:
             "list": str(bench.folder / "emails-10.csv"),
             "message_location": str(bench.folder / "message.txt"),
         },
-        id=f"batch-{bench.folder.name}",
+        id=bench.batch,
         task_queue=bench.queue,
     )
     result = await handle.result()

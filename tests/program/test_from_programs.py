@@ -107,7 +107,7 @@ async def test_temporals_command_line_starts_watches_and_lists_a_batch(bench: Be
     assert '"doing":"done"' in asked.out
     assert '"sent":10' in asked.out
     shown = await temporal(bench, "workflow", "metadata", *named)
-    assert "**done**" in shown.out
+    assert "**Done: `" in shown.out
     assert "| sent | 10 |" in shown.out
     read = await temporal(bench, "workflow", "result", "--output", "json", *named)
     assert json.loads(read.out)["result"]["sent"] == 10

@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,11 @@ def believed(certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> Ite
 def hurried(*stages: Stage) -> Stages:
     """The stages, these given no time at all."""
     return {**STAGES, **{stage: StageFacts(timedelta(seconds=0.1), "") for stage in stages}}
+
+
+def secured(certificates: Certificates, fault: Fault, tls: Tls = Tls.STARTTLS) -> Behaviour:
+    """A relay that wants TLS and login, and errs so."""
+    return Behaviour(tls=tls.value, certificate=str(certificates.server), login=LOGIN, faults=(fault,))
 
 
 async def fault_of(relay: Relay, stages: Stages = STAGES) -> UnusableRelayError:
@@ -119,7 +124,9 @@ async def test_a_connection_cut_under_tls_is_told(
         assert not session.usable
 
 
-@pytest.mark.parametrize("mechanisms", [("PLAIN",), ("LOGIN",), ("GSSAPI", "LOGIN", "PLAIN")])
+@pytest.mark.parametrize(
+    "mechanisms", [("PLAIN",), ("LOGIN",), ("CRAM-MD5",), ("GSSAPI", "LOGIN", "PLAIN"), ("NTLM", "CRAM-MD5")]
+)
 async def test_a_login_goes_by_what_the_relay_offers(
     start_relay: StartRelay, mechanisms: tuple[str, ...]
 ) -> None:
@@ -133,8 +140,9 @@ async def test_a_mechanism_the_relay_does_not_know_after_all_is_passed_over(star
     await sends(relay, Tls.NONE, **LOGGED_IN)
 
 
-async def test_a_wrong_login_is_a_fault_of_the_relay(start_relay: StartRelay) -> None:
-    relay = start_relay(Behaviour(login=("news", "another word")))
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "CRAM-MD5"])
+async def test_a_wrong_login_is_a_fault_of_the_relay(start_relay: StartRelay, mechanism: str) -> None:
+    relay = start_relay(Behaviour(login=("news", "another word"), mechanisms=(mechanism,)))
     fault = await fault_of(relay_of(relay, **LOGGED_IN))
     assert fault.cause == Cause(Stage.AUTH, 535, "5.7.8")
     assert "it refused the login (535 5.7.8); check SMTP_USERNAME and SMTP_PASSWORD" in str(fault)
@@ -157,6 +165,55 @@ async def test_a_relay_that_strips_starttls_gets_neither_login_nor_mail(start_re
     assert not any(event.event == "auth" for event in relay.events())
 
 
+@pytest.mark.parametrize("reply", ["454 4.7.0 TLS is not available", "502 5.5.1 What?", "250 2.0.0 Not now"])
+async def test_a_relay_that_offers_starttls_and_refuses_it_gets_neither_login_nor_mail(
+    start_relay: StartRelay, believed: Certificates, reply: str
+) -> None:
+    refusing = Fault(stage="starttls", reply=reply)
+    relay = start_relay(
+        Behaviour(tls="starttls", certificate=str(believed.server), login=LOGIN, faults=(refusing,))
+    )
+    fault = await fault_of(relay_of(relay, Tls.STARTTLS, **LOGGED_IN))
+    assert fault.cause.stage is Stage.STARTTLS
+    assert not any(event.event in {"auth", "mail"} for event in relay.events())
+
+
+async def test_what_was_said_before_the_handshake_is_forgotten_after_it(
+    start_relay: StartRelay, believed: Certificates
+) -> None:
+    """Somebody on the way can add answers in clear text behind the 220 (the kind of CVE-2011-0411)."""
+    added = "220 2.0.0 Go ahead\r\n250-evil.example\r\n250 AUTH LOGIN"
+    faults = (Fault(stage="starttls", reply=added),)
+    relay = start_relay(
+        Behaviour(
+            tls="starttls",
+            certificate=str(believed.server),
+            login=LOGIN,
+            mechanisms=("PLAIN",),
+            faults=faults,
+        )
+    )
+    await sends(relay, Tls.STARTTLS, **LOGGED_IN)
+
+
+@pytest.mark.parametrize("kind", ["starttls", "implicit"])
+async def test_a_certificate_that_has_expired_is_not_believed(
+    start_relay: StartRelay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Any
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    expired = authority.issue_cert("127.0.0.1", not_before=yesterday - timedelta(days=1), not_after=yesterday)
+    expired.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    trust.cache_clear()
+    relay = start_relay(Behaviour(tls=kind, certificate=str(tmp_path / "server.pem"), login=LOGIN))
+    fault = await fault_of(relay_of(relay, Tls(kind), **LOGGED_IN))
+    trust.cache_clear()
+    assert "(certificate has expired)" in str(fault)
+    assert not any(event.event == "auth" for event in relay.events())
+
+
 @pytest.mark.parametrize("kind", ["starttls", "implicit"])
 async def test_an_unknown_authority_is_not_believed(
     start_relay: StartRelay, certificates: Certificates, kind: Any
@@ -165,6 +222,19 @@ async def test_an_unknown_authority_is_not_believed(
     fault = await fault_of(relay_of(relay, Tls(kind), **LOGGED_IN))
     assert fault.cause == Cause(Stage.STARTTLS)
     assert "its certificate does not prove that it is 127.0.0.1" in str(fault)
+    assert not any(event.event == "auth" for event in relay.events())
+
+
+@pytest.mark.parametrize("kind", ["starttls", "implicit"])
+async def test_a_certificate_that_has_signed_itself_is_not_believed(
+    start_relay: StartRelay, tmp_path: Path, kind: Any
+) -> None:
+    itself = trustme.CA()
+    chain = itself.private_key_pem.bytes() + itself.cert_pem.bytes()
+    (tmp_path / "server.pem").write_bytes(chain)
+    relay = start_relay(Behaviour(tls=kind, certificate=str(tmp_path / "server.pem"), login=LOGIN))
+    fault = await fault_of(relay_of(relay, Tls(kind), **LOGGED_IN))
+    assert "(self-signed certificate)" in str(fault)
     assert not any(event.event == "auth" for event in relay.events())
 
 
@@ -235,6 +305,41 @@ async def test_a_relay_that_fails_before_the_first_mail_is_at_fault(
     found = await fault_of(relay_of(start_relay(Behaviour(faults=(fault,)))))
     assert found.cause == cause
     assert what in str(found)
+
+
+@pytest.mark.parametrize(
+    ("at", "stage", "what"),
+    [
+        ("starttls", Stage.STARTTLS, "it closed the connection while starting TLS"),
+        ("auth", Stage.AUTH, "it closed the connection while logging in"),
+    ],
+)
+async def test_a_relay_that_drops_before_it_is_secure_and_logged_in_is_at_fault(
+    start_relay: StartRelay, believed: Certificates, at: Any, stage: Stage, what: str
+) -> None:
+    relay = start_relay(secured(believed, Fault(stage=at, do="drop")))
+    found = await fault_of(relay_of(relay, Tls.STARTTLS, **LOGGED_IN))
+    assert found.cause == Cause(stage)
+    assert what in str(found)
+    assert not any(event.event == "mail" for event in relay.events())
+
+
+@pytest.mark.parametrize(
+    ("tls", "at", "stage"),
+    [
+        (Tls.STARTTLS, "starttls", Stage.STARTTLS),
+        (Tls.STARTTLS, "auth", Stage.AUTH),
+        (Tls.IMPLICIT, "greeting", Stage.GREETING),
+    ],
+)
+async def test_a_relay_that_falls_silent_on_the_way_to_a_secure_login_is_given_up(
+    start_relay: StartRelay, believed: Certificates, tls: Tls, at: Any, stage: Stage
+) -> None:
+    relay = start_relay(secured(believed, Fault(stage=at, do="silence"), tls=tls))
+    for _ in range(2):  # the second is given the socket's number again
+        found = await fault_of(relay_of(relay, tls, **LOGGED_IN), hurried(stage))
+        assert found.cause == Cause(stage)
+        assert "it did not answer in time" in str(found)
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from batchmail.client import attach, find, running
+from batchmail.client import attach, find
 from batchmail.engine import server_process
 from batchmail.engine.dev_server import DevServer
 from batchmail.engine.ports import any_free
@@ -18,17 +17,10 @@ from batchmail.engine.server_process import ServerFiles
 from batchmail.errors import EngineError
 from batchmail.settings import Settings
 from tests.program.bench import Bench, WorkerProcess
+from tests.program.search import is_listed_as_running, is_listed_no_more
 from tests.program.starter_process import Desk
 from tests.relays import Behaviour, Fault
 from tests.relays.fixtures import StartRelay
-
-
-@pytest.fixture
-def desk(bench: Bench) -> Iterator[Desk]:
-    """A desk that uses the bench's server, store and relay."""
-    found = Desk(bench.folder, bench.environment)
-    yield found
-    found.stop()
 
 
 async def test_detached_left_and_attached_to_again_it_is_one_batch(desk: Desk, bench: Bench) -> None:
@@ -36,7 +28,7 @@ async def test_detached_left_and_attached_to_again_it_is_one_batch(desk: Desk, b
     detached = desk.call("--json", "--detach", code=0)
     batch_id = detached.object["batch_id"]
     assert detached.object == {"batch_id": batch_id, "status": "running"}
-    assert batch_id in await running(bench.client)
+    await is_listed_as_running(bench.client, batch_id)
 
     attached = desk.start("--detach", "--yes")
     assert "attached" in attached.ended(0).err
@@ -46,13 +38,13 @@ async def test_detached_left_and_attached_to_again_it_is_one_batch(desk: Desk, b
     watching.signal(signal.SIGINT)
     left = watching.ended(130)
     assert f"python starter.py --list {desk.list}" in left.err
-    assert f"temporal workflow cancel --workflow-id {batch_id}" in left.err
+    assert f"python starter.py cancel {batch_id}" in left.err
 
     await bench.worker()
     result = desk.call("--json", code=0).object
     assert (result["batch_id"], result["sent"]) == (batch_id, 10)
     assert set(bench.accepted().values()) == {1}
-    assert batch_id not in await running(bench.client)
+    await is_listed_no_more(bench.client, batch_id)
 
 
 async def test_whoever_waits_is_told_that_no_worker_answers(desk: Desk, bench: Bench) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -117,6 +118,32 @@ async def test_sigint_ends_a_busy_worker_in_order(bench: Bench) -> None:
     assert {row.in_doubt for row in bench.assert_the_promise(result)} == {"no"}
 
 
+def test_in_json_the_refusal_of_a_setting_is_an_object_too(tmp_path: Path) -> None:
+    said = ended(tmp_path, "--log-format", "json", SMTP_HOST="127.0.0.1", SMTP_TLS="ssl")
+    assert said.returncode == 2, said
+    (line,) = said.stderr.splitlines()
+    assert json.loads(line)["message"].startswith("SMTP_TLS: 'ssl' cannot be used")
+
+
+@pytest.mark.behaviour(Behaviour(faults=(Fault(stage="mail", reply="530 5.7.0 who are you", times=3),)))
+async def test_in_json_each_line_is_an_object_that_says_batch_and_slice(bench: Bench) -> None:
+    worker = await bench.worker(arguments="--log-format json")
+    handle = await bench.start(4, connections=1, slice_size=2, batch=f"logged-{bench.folder.name}")
+    await handle.result()
+    worker.signal(signal.SIGTERM)
+    assert await worker.ended() == 0
+    lines = [json.loads(line) for line in worker.log().splitlines()]
+    assert [line["message"] for line in lines if line["logger"] == "worker"][1:] == [
+        "stopping: slices hand back",
+        "stopped",
+    ]
+    waits = next(line for line in lines if " waits: " in line["message"])
+    assert waits["batch"] == handle.id
+    assert waits["slice"] in ("1-2", "3-4")
+    assert (waits["activity"], waits["attempt"], waits["level"]) == ("send_slice", 1, "WARNING")
+    assert waits["run_id"] == handle.first_execution_run_id
+
+
 @pytest.mark.behaviour(
     Behaviour(
         faults=(
@@ -139,12 +166,7 @@ async def test_the_log_is_a_line_an_event_and_names_nobody(bench: Bench) -> None
     assert await victim.ended() == -signal.SIGKILL
     worker = await bench.worker()
     await handle.result()
-    missing = await bench.client.start_workflow(
-        "BatchEmailWorkflow",
-        {"list": str(bench.folder / "none.csv"), "message_location": str(bench.folder / "message.txt")},
-        id=f"no-list-{bench.folder.name}",
-        task_queue=bench.queue,
-    )
+    missing = await bench.start_at(bench.folder / "none.csv")
     with pytest.raises(WorkflowFailureError):
         await missing.result()
     worker.signal(signal.SIGTERM)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from batchmail.batch.ids import batch_id_for
 from tests.pure.starter_calls import LIST, Starter, starter
 
@@ -33,6 +35,15 @@ def test_as_json_it_is_one_object(starter: Starter) -> None:
     assert found["status"] == "dry-run"
     assert (found["total"], found["duplicates_in_list"], found["invalid_rows"]) == (2, 1, 1)
     assert found["slices"] == 2
+
+
+def test_who_sets_delays_and_a_time_to_give_up_learns_which_holds(
+    starter: Starter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("--list", starter.list, "--dry-run", "--give-up-after", "5d")
+    assert "BATCH_RETRY_DELAYS" not in starter(*options, code=0).err
+    monkeypatch.setenv("BATCH_RETRY_DELAYS", "1m")
+    assert "BATCH_RETRY_DELAYS is set, and alone decides" in starter(*options, code=0).err
 
 
 def test_the_batch_id_stands_for_list_and_message_and_no_other_option(starter: Starter) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +12,7 @@ from batchmail.batch.batch_cut import BatchCut, cut_name
 from batchmail.batch.ledger import Ledger, LedgerRecord
 from batchmail.batch.outcomes import NO_CAUSE, Outcome
 from batchmail.cli.mailed_before import mailed_before, rows_not_mailed
+from batchmail.errors import StoreError
 from batchmail.lists.snapshot import Snapshot
 from batchmail.lists.take_snapshot import take_snapshot
 from batchmail.store import Store
@@ -106,6 +108,15 @@ async def test_of_a_batch_of_another_message_nothing_but_its_cut_is_read(tmp_pat
     await store.put("batches/batch-1/outcomes/1-1/hash", b"nothing that could be read")
     await store.put("batches/batch-1/opened/no-range/nonce", b"")
     assert (await mailed_before(store, snapshot, MESSAGE, "batch-2")).recipients == 0
+
+
+async def test_an_outcome_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    snapshot = await snapshot_of(store, tmp_path, "a@example.com")
+    await begun(store, "batch-1", snapshot, 1, 1)
+    await store.put("batches/batch-1/outcomes/1-1/hash", b"{")
+    with pytest.raises(StoreError, match=r"outcomes/1-1/hash in the store .* is damaged"):
+        await mailed_before(store, snapshot, MESSAGE, "batch-2")
 
 
 def test_a_refusal_after_a_doubt_may_have_been_a_mail() -> None:

@@ -22,6 +22,21 @@ __all__ = ["starter"]
         (["--connections", "0"], "--connections 0 cannot be used: give a number from 1 to 2,000"),
         (["--connections", "many"], "'--connections'"),
         (["--slice-size", "20001"], "--slice-size 20001 cannot be used: give a number from 1 to 20,000"),
+        (
+            ["--give-up-after", "tomorrow"],
+            "--give-up-after 'tomorrow' cannot be used: a duration is a number with s, m, h or d",
+        ),
+        (
+            ["--give-up-after", "0s"],
+            "--give-up-after '0s' cannot be used: give more than 0s and at most 100d, such as 24h or 5d.",
+        ),
+        (["--give-up-after", "2400.1h"], "at most 100d"),
+        (
+            ["--max-rejected", "0.2"],
+            "--max-rejected '0.2' cannot be used: give a share from 0% to 100%, such as 20%, or off.",
+        ),
+        (["--max-rejected", "20"], "such as 20%, or off"),
+        (["--max-rejected", "101%"], "from 0% to 100%"),
         (["--in-doubt", "maybe"], "'maybe' is not one of 'resend', 'hold'"),
         (["--admin", "boss@example.com,nobody"], "--admin: 'nobody'"),
         (["--email-column", "Mail"], "Mail"),
@@ -81,6 +96,7 @@ def test_a_list_without_a_message_says_where_one_may_lie(starter: Starter) -> No
         ("SMTP_TLS", "ssl"),
         ("BATCH_CONNECTIONS", "0"),
         ("BATCH_RETRY_DELAYS", "1 fortnight"),
+        ("BATCH_GIVE_UP_AFTER", "0s"),
         ("BATCH_HEARTBEAT_TIMEOUT", "-1s"),
     ],
 )

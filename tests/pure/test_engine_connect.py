@@ -7,7 +7,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -121,6 +121,39 @@ async def test_a_certificate_for_another_name_is_refused(
         monkeypatch.setenv("TEMPORAL_ADDRESS", address)
         monkeypatch.setenv("TEMPORAL_TLS_SERVER_CA_CERT_PATH", str(tmp_path / "ca.pem"))
         assert "a certificate for another name" in await said_by_connect()
+
+
+async def test_a_certificate_that_has_expired_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    expired = authority.issue_cert("127.0.0.1", not_before=yesterday - timedelta(days=1), not_after=yesterday)
+    async with listening(silent, expired) as address:
+        monkeypatch.setenv("TEMPORAL_ADDRESS", address)
+        monkeypatch.setenv("TEMPORAL_TLS_SERVER_CA_CERT_PATH", str(tmp_path / "ca.pem"))
+        assert "has a certificate that has expired" in await said_by_connect()
+
+
+async def test_an_api_key_is_never_sent_in_clear_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    met: list[asyncio.StreamReader] = []
+    async with listening(lambda reader, _: met.append(reader)) as address:
+        monkeypatch.setenv("TEMPORAL_ADDRESS", address)
+        monkeypatch.setenv("TEMPORAL_API_KEY", "key-of-mine")
+        monkeypatch.setenv("TEMPORAL_TLS", "false")
+        text = await said_by_connect()
+    assert text == "TEMPORAL_API_KEY needs TLS, which TEMPORAL_TLS or the profile switches off."
+    assert not met
+
+
+@pytest.mark.parametrize("key", ["key-of-mine\nkey-of-mine", "key-öf-mine"])
+async def test_an_api_key_that_cannot_be_one_is_refused(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    """The SDK would go without it, and the server would say that the login is wrong."""
+    monkeypatch.setenv("TEMPORAL_API_KEY", key)
+    text = await said_by_connect()
+    assert text.startswith("TEMPORAL_API_KEY has characters")
+    assert "of-mine" not in text
 
 
 async def test_tls_towards_a_plain_server_is_told_and_the_api_key_stays_secret(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import random
+import zlib
 
 import pytest
 from hypothesis import given
@@ -376,3 +378,18 @@ def test_reverting_a_cause_makes_all_of_its_rows_pending_with_their_marks_and_no
     assert bytes(ledger.states[:4]) == b"PpPp"
     assert ledger.refusals() == {NO_MAILBOX: 1}
     assert ledger.revert(SPAM) == []
+
+
+@pytest.mark.parametrize(
+    "states", ["not packed", "ä", base64.b64encode(zlib.compress(b"SSS")[:-3]).decode(), ""], ids=repr
+)
+def test_a_record_that_cannot_be_unpacked_is_told_by_one_error(states: str) -> None:
+    with pytest.raises(ValueError, match="its states cannot be unpacked"):
+        Ledger.read(LedgerRecord(first=1, states=states))
+
+
+def test_a_record_with_more_causes_than_there_can_be_is_told_by_the_same() -> None:
+    causes = tuple((Outcome.REJECTED, Stage.RCPT, 500 + number, "") for number in range(65))
+    record = Ledger.of_rows(1, 1).record().model_copy(update={"causes": causes})
+    with pytest.raises(ValueError, match="it has 65 causes"):
+        Ledger.read(record)

@@ -120,9 +120,14 @@ async def test_an_id_changes_with_every_recipient_field_and_name(
 async def test_a_snapshot_that_is_there_is_not_written_again(store: Store, tmp_path: Path) -> None:
     first = await take_snapshot(store, csv_file(tmp_path, SMALL + "bad,Eve\n"))
     folder = store.root / "snapshots" / first.snapshot.id
-    before = {path: path.stat() for path in folder.rglob("*")}
+    manifest = folder / "manifest.json"
+    content = manifest.read_bytes()
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.jsonl")}
+    os.utime(manifest, (0, 0))
     again = await take_snapshot(store, csv_file(tmp_path, SMALL + "bad,Eve\nANN@x.org,A\n", "later.csv"))
-    assert {path: path.stat() for path in folder.rglob("*")} == before
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.jsonl")} == before
+    assert manifest.read_bytes() == content
+    assert manifest.stat().st_mtime > 0, "it tells when the list was read last"
     assert again.already_there
     assert again.snapshot.list_name == "later.csv"
     assert (again.snapshot.invalid_rows, again.snapshot.duplicates) == (1, 1)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from batchmail.batch.options import BatchOptions, BatchRequest, InDoubt
+from batchmail.batch.options import DEFAULT_RETRY_DELAYS, BatchOptions, BatchRequest, InDoubt
 
 BY_ID = {"snapshot": "s1", "message": "m1"}
 
@@ -53,6 +53,11 @@ def test_both_neither_or_anything_else_is_refused(request_: dict[str, Any], said
         {"heartbeat_timeout": timedelta(0)},
         {"retry_interval": timedelta(seconds=-1)},
         {"retry_delays": (timedelta(minutes=1), timedelta(seconds=-1))},
+        {"give_up_after": timedelta(0)},
+        {"give_up_after": timedelta(days=101)},
+        {"max_rejected_percent": -1},
+        {"max_rejected_percent": 100.5},
+        {"tell_after": timedelta(0)},
         {"conections": 5},
     ],
 )
@@ -67,14 +72,25 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     assert options.in_doubt is InDoubt.RESEND
     assert options.heartbeat_timeout == timedelta(seconds=10)
     assert options.retry_interval == timedelta(seconds=1)
-    assert [str(delay) for delay in options.retry_delays] == [
-        "0:01:00",
-        "0:05:00",
-        "0:15:00",
-        "1:00:00",
-        "4:00:00",
-    ]
+    assert options.max_rejected_percent == 20
+    assert options.tell_after == timedelta(minutes=15)
+    retries = options.retries("batch-1")
+    assert retries.delays == DEFAULT_RETRY_DELAYS
+    assert retries.give_up_after == options.give_up_after == timedelta(hours=24)
+
+
+def test_retry_delays_when_given_alone_decide_when_somebody_is_given_up() -> None:
+    retries = BatchOptions(retry_delays=(timedelta(minutes=1),), give_up_after=timedelta(days=2)).retries("b")
+    assert retries.delays == (timedelta(minutes=1),)
+    assert retries.give_up_after is None
+
+
+def test_an_input_from_before_there_was_a_time_to_give_up_keeps_its_meaning() -> None:
+    """Starters have always written their delays out, the defaults too."""
+    retries = BatchOptions.model_validate_json('{"retry_delays": ["PT1M", "PT4H"]}').retries("b")
+    assert retries.delays == (timedelta(minutes=1), timedelta(hours=4))
+    assert retries.give_up_after is None
 
 
 def test_no_retry_delays_at_all_are_allowed() -> None:
-    assert BatchOptions(retry_delays=()).retry_delays == ()
+    assert BatchOptions(retry_delays=()).retries("b").delays == ()

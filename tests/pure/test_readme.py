@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from batchmail.batch.options import DEFAULT_RETRY_DELAYS
-from batchmail.settings import Settings, durations
+from batchmail.settings import Settings, durations, percentage
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
 ROWS = dict(
@@ -29,9 +29,16 @@ def test_the_defaults_are_those_of_the_program() -> None:
         literal = re.fullmatch(r"`([^`]+)`", shown.strip())
         if literal is None:
             continue
-        if cell == "`BATCH_RETRY_DELAYS`":
-            assert durations(literal[1]) == DEFAULT_RETRY_DELAYS
-        elif isinstance(default, timedelta):
+        if isinstance(default, timedelta):
             assert durations(literal[1]) == (default,)
+        elif isinstance(default, float):
+            assert percentage(literal[1]) == default
         else:
             assert literal[1] == str(default)
+
+
+def test_the_delays_of_deferred_recipients_are_those_of_the_program() -> None:
+    row = next(line for line in README.splitlines() if line.startswith("| `BATCH_GIVE_UP_AFTER`"))
+    told = re.search(r"after ([^:]*) and ([^,]*), then every ([^;]*);", row)
+    assert told is not None
+    assert durations(f"{told[1]}, {told[2]}, {told[3]}") == (*DEFAULT_RETRY_DELAYS, DEFAULT_RETRY_DELAYS[-1])

@@ -31,6 +31,7 @@ def replies(draw: st.DrawFn) -> bytes:
     )
 
 
+@pytest.mark.fuzz
 @given(st.lists(replies(), min_size=1, max_size=5), st.data())
 def test_any_split_of_the_stream_gives_the_same_replies(stream: list[bytes], data: st.DataObject) -> None:
     whole = b"".join(stream)
@@ -46,6 +47,7 @@ def test_any_split_of_the_stream_gives_the_same_replies(stream: list[bytes], dat
     assert not parser.unfinished
 
 
+@pytest.mark.fuzz
 @given(st.lists(st.binary(max_size=60), max_size=20))
 def test_garbage_is_a_violation_or_replies_and_nothing_else(chunks: list[bytes]) -> None:
     parser = ReplyParser()
@@ -79,7 +81,15 @@ def test_the_enhanced_code_is_found_though_the_last_line_lacks_it() -> None:
 
 
 def test_lines_that_disagree_are_read_by_the_last() -> None:
-    assert read(b"250-2.1.5 Ok\r\n550 No\r\n") == [Reply(550, "", b"Ok\nNo")]
+    assert read(b"450-4.2.1 Later\r\n451 No\r\n") == [Reply(451, "", b"Later\nNo")]
+
+
+@pytest.mark.parametrize(
+    "lines", [b"250-2.1.5 Ok\r\n550 No\r\n", b"550-5.1.1 No\r\n250 Ok\r\n", b"450-\r\n550\r\n"]
+)
+def test_lines_that_contradict_one_another_are_a_violation(lines: bytes) -> None:
+    with pytest.raises(ProtocolViolation, match="contradict"):
+        read(lines)
 
 
 @pytest.mark.parametrize("line", [b"250\r\n", b"250 \r\n", b"250\n", b"250 2.0.0\r\n"])

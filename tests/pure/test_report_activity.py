@@ -183,10 +183,7 @@ async def test_damaged_failures_keep_nobody_from_being_told(tmp_path: Path) -> N
     assert await load_failures(store, BATCH) == ()
 
 
-async def test_it_heartbeats_on_the_way(tmp_path: Path) -> None:
-    batch = await FinishedBatch.over(tmp_path, [f"user{n}@example.com" for n in range(6_000)])
-    for first in range(1, 6_000, 1_000):
-        await batch.file(first, [SENT] * 1_000)
+async def test_it_heartbeats_from_its_beginning(tmp_path: Path) -> None:
+    batch = await FinishedBatch.over(tmp_path, ["user1@example.com"])
     await batch.report()
-    assert batch.snapshot.blocks == 2
-    assert batch.beats == 6 + 2
+    assert batch.beats

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from batchmail.batch.outcomes import Outcome
 from batchmail.batch.result import BatchResult, Status
+from batchmail.report.admin_mail import Heads
 from batchmail.report.failures import Failure
 from batchmail.report.notice import headline, notice
 
@@ -38,15 +39,13 @@ def _data(
     sender: str = "news@example.org",
     to: str = "admin@example.org",
 ) -> bytes:
+    date = datetime(2031, 4, 1, 3, 0, tzinfo=UTC)
     return notice(
         result,
+        Heads(sender, to, "<0123456789abcdef@example.org>", date),
         list_name=list_name,
         message_subject=subject,
         failures=failures,
-        sender=sender,
-        to=to,
-        message_id="<0123456789abcdef@example.org>",
-        date=datetime(2031, 4, 1, 3, 0, tzinfo=UTC),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ LINES = st.builds(
 )
 
 
+@pytest.mark.fuzz
 @given(st.lists(LINES, max_size=4).map(b"".join))
 def test_what_is_taken_whole_is_what_the_parser_reads(data: bytes) -> None:
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from batchmail.errors import SettingsError
+from batchmail.locations import BucketUrl
 from batchmail.settings import read_settings
 
 
@@ -17,14 +18,56 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("location", ["s3://bucket/x", "gs://bucket", "az://container/x", "file://else/x"])
-def test_a_store_that_is_no_folder_is_refused(monkeypatch: pytest.MonkeyPatch, location: str) -> None:
+@pytest.mark.parametrize(
+    "location",
+    [
+        "file://else/x",
+        "http://bucket/x",
+        "s3://",
+        "s3:///x",
+        "s3://b/x",
+        "s3://bucket/a//x",
+        "gs://bucket/a/../b",
+    ],
+)
+def test_a_store_that_is_neither_folder_nor_bucket_is_refused(
+    monkeypatch: pytest.MonkeyPatch, location: str
+) -> None:
     monkeypatch.setenv("BATCH_STORE", location)
     with pytest.raises(SettingsError) as caught:
         read_settings()
     assert str(caught.value) == (
-        f"BATCH_STORE: '{location}' cannot be used: give a folder; object stores are not supported yet."
+        f"BATCH_STORE: '{location}' cannot be used: "
+        "give a folder, or s3://bucket/prefix, gs://bucket/prefix or az://container/prefix."
     )
+
+
+@pytest.mark.parametrize(
+    "location", ["s3://key:secret@bucket/x", "s3://bucket/x?secret", "az://box/x#secret", "s3://s@secret"]
+)
+def test_credentials_in_the_address_of_a_store_are_refused_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, location: str
+) -> None:
+    monkeypatch.setenv("BATCH_STORE", location)
+    with pytest.raises(SettingsError) as caught:
+        read_settings()
+    assert "secret" not in str(caught.value)
+    assert "AWS_ACCESS_KEY_ID" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("location", "url"),
+    [
+        ("s3://mails", BucketUrl("s3", "mails")),
+        ("gs://mails.example.org/", BucketUrl("gs", "mails.example.org")),
+        ("az://box/a/b c%20d/", BucketUrl("az", "box", "a/b c%20d")),
+    ],
+)
+def test_a_store_may_be_a_bucket(monkeypatch: pytest.MonkeyPatch, location: str, url: BucketUrl) -> None:
+    monkeypatch.setenv("BATCH_STORE", location)
+    found = read_settings().store_location
+    assert found == url
+    assert str(found) == location.rstrip("/")
 
 
 @pytest.mark.parametrize(
@@ -93,3 +136,138 @@ def test_no_retries_are_said_as_none(
 ) -> None:
     monkeypatch.setenv("BATCH_RETRY_DELAYS", text)
     assert read_settings().batch_retry_delays == delays
+
+
+@pytest.mark.parametrize("written", ["a secret word", "a secret word\n", "a secret word\r\n"])
+def test_a_password_is_read_from_its_file_without_the_end_of_its_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, written: str
+) -> None:
+    (tmp_path / "password").write_bytes(written.encode())
+    for name, value in {"HOST": "h", "USERNAME": "u", "PASSWORD_FILE": str(tmp_path / "password")}.items():
+        monkeypatch.setenv(f"SMTP_{name}", value)
+    relay = read_settings().relay
+    assert relay is not None
+    assert relay.password is not None
+    assert relay.password.get_secret_value() == "a secret word"
+
+
+def test_the_keys_are_read_from_their_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("new:secret\nold:secret\n")
+    monkeypatch.setenv("BATCH_ENCRYPTION_KEYS_FILE", str(tmp_path / "keys"))
+    keys = read_settings().batch_encryption_keys
+    assert keys is not None
+    assert keys.get_secret_value() == "new:secret\nold:secret"
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "SMTP_PASSWORD_FILE: {} cannot be read: No such file or directory."),
+        (b"\n", "SMTP_PASSWORD_FILE: {} is empty: write the secret in it, or unset SMTP_PASSWORD_FILE."),
+        (b"secret\nSMTP_HOST=h\n", "SMTP_PASSWORD_FILE: {} has more than one line: "),
+        (b"secret\xff", "SMTP_PASSWORD_FILE: {} is not UTF-8: "),
+    ],
+)
+def test_a_file_that_holds_no_secret_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None, sentence: str
+) -> None:
+    file = tmp_path / "password"
+    if content is not None:
+        file.write_bytes(content)
+    monkeypatch.setenv("SMTP_PASSWORD_FILE", str(file))
+    with pytest.raises(SettingsError) as caught:
+        read_settings()
+    assert str(caught.value).startswith(sentence.format(file))
+    assert "secret" not in str(caught.value).replace("the secret", "")
+
+
+def test_a_secret_given_twice_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SMTP_PASSWORD", "secret")
+    monkeypatch.setenv("SMTP_PASSWORD_FILE", str(tmp_path / "password"))
+    with pytest.raises(SettingsError, match=r"^SMTP_PASSWORD and SMTP_PASSWORD_FILE are both set"):
+        read_settings()
+
+
+def test_secrets_are_not_shown_where_settings_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("SMTP_PASSWORD", "BATCH_ENCRYPTION_KEYS")
+    for name in ("SMTP_HOST", "SMTP_USERNAME", *names):
+        monkeypatch.setenv(name, "mark-me" if name in names else "shown")
+    settings = read_settings()
+    for shown in (repr(settings), str(settings), repr(settings.relay), str(settings.relay)):
+        assert "shown" in shown
+        assert "mark-me" not in shown
+
+
+@pytest.mark.parametrize(
+    ("lonely", "wanted"),
+    [("BATCH_DEPLOYMENT", "BATCH_BUILD_ID"), ("BATCH_BUILD_ID", "BATCH_DEPLOYMENT")],
+)
+def test_a_deployment_and_a_build_come_together(
+    monkeypatch: pytest.MonkeyPatch, lonely: str, wanted: str
+) -> None:
+    monkeypatch.setenv(lonely, "one")
+    with pytest.raises(SettingsError, match=f"^{lonely} is set and {wanted} is not: "):
+        read_settings()
+    monkeypatch.setenv(wanted, "other")
+    assert {read_settings().batch_deployment, read_settings().batch_build_id} == {"one", "other"}
+
+
+@pytest.mark.parametrize("name", ["mail.example", "mail:workers"])
+def test_a_deployment_whose_name_temporal_could_not_take_apart_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("BATCH_DEPLOYMENT", name)
+    monkeypatch.setenv("BATCH_BUILD_ID", "1.0")
+    with pytest.raises(SettingsError) as caught:
+        read_settings()
+    assert str(caught.value) == (
+        f"BATCH_DEPLOYMENT: '{name}' cannot be used: a deployment's name has no dot and no colon."
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "from_here"),
+    [
+        ("127.0.0.1:9464", "127.0.0.1:9464", "127.0.0.1"),
+        ("localhost:9464", "127.0.0.1:9464", "127.0.0.1"),
+        ("0.0.0.0:9464", "0.0.0.0:9464", "127.0.0.1"),
+        ("[::]:9464", "[::]:9464", "::1"),
+        ("[::1]:9464", "[::1]:9464", "::1"),
+    ],
+)
+def test_an_address_to_listen_at_can_be_reached_from_this_machine(
+    monkeypatch: pytest.MonkeyPatch, text: str, address: str, from_here: str
+) -> None:
+    monkeypatch.setenv("BATCH_HEALTH_ADDRESS", text)
+    found = read_settings().batch_health_address
+    assert found is not None
+    assert (str(found), found.reachable_host) == (address, from_here)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["9464", ":9464", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:65536", "worker:9464", "http://127.0.0.1:1"],
+)
+def test_an_address_nothing_can_listen_at_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("BATCH_METRICS_ADDRESS", text)
+    with pytest.raises(SettingsError) as caught:
+        read_settings()
+    assert str(caught.value) == (
+        f"BATCH_METRICS_ADDRESS: '{text}' cannot be used: give an IP address of this machine and a port, "
+        "such as 127.0.0.1:9464."
+    )
+
+
+@pytest.mark.parametrize(("text", "percent"), [("20%", 20.0), (" 2.5 % ", 2.5), ("off", 100.0), ("0%", 0.0)])
+def test_the_share_of_rejected_is_given_in_percent(
+    monkeypatch: pytest.MonkeyPatch, text: str, percent: float
+) -> None:
+    monkeypatch.setenv("BATCH_MAX_REJECTED", text)
+    assert read_settings().batch_max_rejected == percent
+
+
+@pytest.mark.parametrize("text", ["0.2", "20", "-5%", "101%", "many"])
+def test_a_share_that_may_mean_something_else_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("BATCH_MAX_REJECTED", text)
+    with pytest.raises(SettingsError, match="give a share from 0% to 100%, such as 20%, or off"):
+        read_settings()

@@ -1,111 +1,159 @@
-"""Thousands of lives of a slice, none of which may break a promise; and planted bugs, each of which must."""
+"""Thousands of lives of a batch, none of which may break a promise; and planted bugs, each of which must."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections import Counter
 
 import pytest
 
-from batchmail.batch.attempt import Answer, Attempt, Intent, Phase
-from batchmail.batch.outcomes import Follows, Verdict
-from tests.pure.simulated_worker import Worker
-from tests.pure.simulation import Violation, World
+from batchmail.batch import attempt
+from tests.simulation.lives import again, broken_by, from_seed, live
+from tests.simulation.planted import BUGS
+from tests.simulation.search import search
+from tests.simulation.setting import Setting
+from tests.simulation.shrinking import shrunk
 
-LIVES = int(os.environ.get("SIMULATED_LIVES", "2000"))
+LIVES = 2_000
+LIVES_WITH_A_BUG = 2_000
 
-NO_RESETS = {"activity_resets": 0, "workflow_resets": 0}
+TROUBLES = {
+    "activity pause", "activity reset", "activity reset, heartbeats too", "answer YES_END", "answer YES_STOP",
+    "answer lost", "body lost", "cancel", "close", "continue as new", "double", "drop", "eviction", "freeze",
+    "give up", "hang", "kill", "kill all", "loss", "pause", "relay defers", "relay is at fault for",
+    "relay rejects", "relay restart", "server restart", "stop", "task lost", "unclear",
+    "workflow reset to a later point", "workflow reset to the start",
+}  # fmt: skip
 
 
-def live_on(
-    lives: int,
-    attempt: type[Attempt] = Attempt,
-    worker: type[Worker] = Worker,
-    setting: Mapping[str, int] = {},
+def broken_with(name: str) -> None:
+    """Lives led by this bug break a promise, and one that they must break."""
+    bug = BUGS[name]
+    lived = live(range(LIVES_WITH_A_BUG), bug.plant, Setting.given(bug.setting), bug.script)
+    assert lived.broken is not None, f"{lived.lives} lives with it broke nothing"
+    assert lived.broken.rule in bug.rules, lived.broken
+
+
+def test_no_life_of_a_batch_breaks_a_promise_and_every_trouble_occurs() -> None:
+    lived = live(range(LIVES))
+    assert lived.broken is None, (lived.seed, lived.broken)
+    assert lived.happened.keys() == TROUBLES
+
+
+def test_no_life_in_which_refusals_in_a_row_are_the_relays_breaks_one(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for seed in range(lives):
-        World(seed, attempt, worker, setting).run()
+    monkeypatch.setattr(attempt.streak, "__defaults__", (2,))
+    lived = live(range(LIVES // 8), fixed={"rows": 4, "refusals": 8})
+    assert lived.broken is None, (lived.seed, lived.broken)
 
 
-def test_no_life_of_a_slice_breaks_a_promise() -> None:
-    live_on(LIVES)
+def test_no_life_that_deviates_from_the_calm_one_in_a_single_step_breaks_one() -> None:
+    setting = Setting(
+        rows=2, faults=1, refusals=1, evictions=1, stops=1, pauses=1, cancels=1, continues=1,
+        activity_pauses=1, activity_resets=1, workflow_resets=1,
+    )  # fmt: skip
+    happened = Counter[str]()
+    for one in (setting, setting._replace(slices=2, rows=1, ahead=1, hold=True)):
+        lived = search(one, deviations=1)
+        assert lived.broken is None, lived.broken
+        happened.update(lived.happened)
+    # The rest takes two steps: nobody to kill beside another, no heartbeat that is late.
+    assert happened.keys() >= TROUBLES - {"give up", "kill all"}
 
 
-def test_no_streak_of_refusals_breaks_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("batchmail.batch.attempt.STREAK", 2)
-    live_on(LIVES // 4)
+def test_the_same_seed_is_the_same_life_and_its_choices_tell_it_again() -> None:
+    one, other = from_seed(7), from_seed(7)
+    one.live()
+    other.live()
+    assert one.taken == other.taken
+    told = again(one.setting, one.taken)
+    told.live()
+    assert (told.taken, told.promises.accepted, told.now) == (one.taken, one.promises.accepted, one.now)
 
 
-def test_the_same_seed_is_the_same_life() -> None:
-    one, other = World(7), World(7)
-    one.run()
-    other.run()
-    assert one.story == other.story
+def test_a_life_that_breaks_a_promise_is_told_short_and_can_be_led_again() -> None:
+    bug = BUGS["ForgetsAFile"]
+    found = live(range(LIVES_WITH_A_BUG), bug.plant, Setting.given(bug.setting)).broken
+    assert found is not None
+    short = shrunk(found, bug.plant)
+    assert len(short.taken) < len(found.taken)
+    assert sum(map(bool, short.taken)) <= 6 < sum(map(bool, found.taken))
+    told = again(short.setting, short.taken, bug.plant)
+    broken = broken_by(told)
+    assert broken is not None
+    assert broken.rule == found.rule == "P1"
+    assert broken_by(again(short.setting, short.taken)) is None
 
 
-class WithoutLease(Attempt):
-    def has_lease(self, now: float) -> bool:
-        return self.phase is not Phase.DEAD
+def test_the_lives_that_find_a_bug_are_clean_without_it() -> None:
+    for name, bug in BUGS.items():
+        lived = live(range(50), None, Setting.given(bug.setting), bug.script)
+        assert lived.broken is None, (name, lived.seed, lived.broken)
 
 
-class ResendsBeforeItsAcknowledgement(Attempt):
-    def name(self) -> Intent | None:
-        intent = super().name()
-        if intent is not None:
-            intent.acknowledged = self.ledger.is_marked(intent.row)
-        return intent
+def test_an_attempt_without_lease_is_found() -> None:
+    broken_with("NoLease")
 
 
-class GoesOnAfterAnUnclearAnswer(Attempt):
-    def heard(self, answer: Answer, now: float) -> list[Intent]:
-        if answer is Answer.UNCLEAR:
-            self._unsent = self._asked + self._unsent
-            self._asked, self._asked_at = [], None
-            return []
-        return super().heard(answer, now)
+def test_a_lease_that_counts_from_the_answer_is_found() -> None:
+    broken_with("LeaseFromTheAnswer")
 
 
-class AcknowledgesTheUnsent(Attempt):
-    def heard(self, answer: Answer, now: float) -> list[Intent]:
-        self._asked += self._unsent
-        return super().heard(answer, now)
+def test_siblings_that_go_on_after_one_failed_are_found() -> None:
+    broken_with("SiblingsGoOn")
 
 
-class DropsTheMark(Attempt):
-    def concluded(self, intent: Intent, verdict: Verdict) -> Follows:
-        follows = super().concluded(intent, verdict)
-        if follows is Follows.SENT:
-            self.ledger.states[intent.row] = ord("S")
-        return follows
+def test_doubts_that_are_sent_again_before_the_attempts_own_acknowledgement_are_found() -> None:
+    broken_with("ResendsBeforeItsAcknowledgement")
 
 
-class WithoutMarker(Worker):
-    def write_marker(self) -> None:
-        self.marked = True
+def test_a_yes_that_is_taken_for_somebody_it_did_not_name_is_found() -> None:
+    broken_with("SendsTheUnacknowledged")
 
 
-class WithoutSecondListing(Worker):
-    def list_again(self) -> None:
-        self.listed_again = True
+def test_an_unclear_answer_that_does_not_end_the_attempt_is_found() -> None:
+    broken_with("GoesOnAfterAnUnclearAnswer")
 
 
-@pytest.mark.parametrize(
-    ("bug", "rules", "setting"),
-    [
-        (WithoutLease, {"P0"}, NO_RESETS),
-        (ResendsBeforeItsAcknowledgement, {"P7"}, NO_RESETS),
-        (GoesOnAfterAnUnclearAnswer, {"P2", "P3", "P5"}, {**NO_RESETS, "rows": 3, "faults": 6}),
-        (AcknowledgesTheUnsent, {"P2", "P3", "P8"}, NO_RESETS),
-        (DropsTheMark, {"P2"}, NO_RESETS),
-        (WithoutMarker, {"P2", "P3"}, {"workflow_resets": 1}),
-        (WithoutSecondListing, {"P2", "P3"}, {"rows": 2, "connections": 1, "activity_resets": 2}),
-    ],
-)
-def test_a_planted_bug_is_found(
-    bug: type[Attempt] | type[Worker], rules: set[str], setting: Mapping[str, int]
-) -> None:
-    attempt = bug if issubclass(bug, Attempt) else Attempt
-    worker = bug if issubclass(bug, Worker) else Worker
-    with pytest.raises(Violation) as found:
-        live_on(4 * LIVES, attempt, worker, setting)
-    assert found.value.rule in rules, found.value
+def test_an_outcome_file_before_the_acknowledgement_is_found() -> None:
+    broken_with("FilesTooEarly")
+
+
+def test_an_outcome_file_that_is_not_named_by_its_content_is_found() -> None:
+    broken_with("NamesFilesByPart")
+
+
+def test_a_mark_that_is_dropped_after_a_resend_is_found() -> None:
+    broken_with("ForgetsTheMarkOnSuccess")
+
+
+def test_a_mark_that_is_dropped_at_a_hand_back_is_found() -> None:
+    broken_with("DropsMarksAtHandBack")
+
+
+def test_nonces_that_are_dropped_at_a_hand_back_are_found() -> None:
+    broken_with("HandsBackWithoutNonces")
+
+
+def test_a_missing_marker_is_found() -> None:
+    broken_with("WithoutMarker")
+
+
+def test_a_missing_second_listing_is_found() -> None:
+    broken_with("WithoutSecondListing")
+
+
+def test_a_ledger_that_is_taken_for_none_is_found() -> None:
+    broken_with("StartsAfresh")
+
+
+def test_a_ledger_that_is_not_scheduled_again_is_found() -> None:
+    broken_with("ForgetsTheLedger")
+
+
+def test_a_file_that_the_workflow_does_not_note_is_found() -> None:
+    broken_with("ForgetsAFile")
+
+
+def test_deferred_recipients_who_are_never_due_are_found() -> None:
+    broken_with("NeverDue")

@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchmail.batch.details import as_markdown
 from batchmail.batch.ledger import Ledger, LedgerRecord
 from batchmail.batch.outcomes import NO_CAUSE, Outcome
-from batchmail.batch.progress import Doing, Progress, Waiting
+from batchmail.batch.progress import Doing, Paused, PausedBy, Progress, Waiting
 from batchmail.batch.standing import Silence, Standing, standing
 from batchmail.cli.pace import Pace
 from batchmail.cli.watching import amount, notes_on
@@ -66,11 +67,37 @@ def test_what_several_slices_wait_for_is_said_once() -> None:
     )
 
 
+def test_of_several_that_wait_for_one_thing_the_longest_wait_counts_as_in_the_details() -> None:
+    longest, shorter = (Waiting(what="no relay", since=NOW - timedelta(minutes=one)) for one in (2, 1))
+    for slices in ((longest, shorter), (shorter, longest)):
+        progress = mailing(0, 10, waiting=slices, as_of=NOW)
+        assert standing(Standing(), progress, [], NOW).waiting == (longest,)
+        assert f"since {longest.since:%H:%M:%S} UTC: no relay" in as_markdown(
+            progress.model_copy(update={"as_of": longest.since})
+        )
+
+
 def test_what_only_a_slice_or_a_retry_tells_is_since_it_was_first_seen() -> None:
     before = standing(Standing(), mailing(0, 20), [slice_with(0, 10, waiting="a")], NOW, ["b"])
     later = standing(before, mailing(0, 20), [slice_with(0, 10, waiting="a")], NOW + timedelta(hours=1))
     assert before.waiting == (Waiting(what="a", since=NOW), Waiting(what="b", since=NOW))
     assert later.waiting == (Waiting(what="a", since=NOW),)
+
+
+def test_a_pause_is_said_with_the_commands_that_end_it() -> None:
+    paused = Paused(by=PausedBy.OPERATOR, why="an operator asked for it", since=NOW)
+    progress = mailing(5, 20, batch_id="spring", paused=paused)
+    now = standing(Standing(), progress, [], NOW)
+    assert notes_on(now, "batchmail", dev=False) == (
+        f"Paused since {NOW.astimezone():%H:%M:%S}: an operator asked for it.",
+        "To go on: python starter.py resume spring; to end it: python starter.py cancel spring",
+    )
+    assert notes_on(now, "batchmail", dev=True)[1] == (
+        "To go on: python starter.py resume spring --dev; to end it: python starter.py cancel spring --dev"
+    )
+    assert "paused" in amount(now, Pace())
+    deferred_only = now.model_copy(update={"doing": Doing.WAITING_TO_RETRY})
+    assert amount(deferred_only, Pace()) == amount(now, Pace())
 
 
 def test_the_line_says_how_far_how_fast_and_how_long() -> None:

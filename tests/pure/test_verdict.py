@@ -60,6 +60,11 @@ def test_a_connection_lost_before_the_body_leaves_the_recipient_pending(
     assert follows(stage, code, enhanced) is Follows.PENDING
 
 
+@pytest.mark.parametrize("stage", [Stage.RCPT, Stage.DATA])
+def test_a_relay_that_is_out_of_step_leaves_the_recipient_pending(stage: Stage) -> None:
+    assert follows(stage, 503, "5.5.1") is Follows.PENDING
+
+
 @pytest.mark.parametrize("stage", BODY_BEGUN)
 def test_a_connection_lost_after_the_body_began_leaves_the_recipient_in_doubt(stage: Stage) -> None:
     assert follows(stage, LOST) is Follows.IN_DOUBT

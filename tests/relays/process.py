@@ -21,18 +21,23 @@ _GLANCE = 0.005
 
 
 class Accepted(NamedTuple):
-    """A line of the record: a recipient whom the relay has accepted. `file`: the message, if it is kept."""
+    """A line of the record: a recipient whom the relay has accepted; a mail for several has a line each.
+    `file`: the message, if it is kept. `shown`: what its reader sees, as a digest."""
 
     recipient: str
     message_id: str
     connection: int
     time: float
     file: str
+    shown: str = ""
 
 
 class Event(NamedTuple):
-    """`event`: connected, a stage (of behaviour.FaultStage), quit, aborted (after RCPT, before the final dot
-    was recorded), out_of_order (a command at the wrong time), closed. `line`: the command, if it was one."""
+    """`event`: connected, a stage (of behaviour.FaultStage), quit, limit (a MAIL too many), aborted (after
+    RCPT, before the final dot was recorded), out_of_order (a command at the wrong time, unless PIPELINING
+    lets it come behind one that was refused), refused (a reply that is a no; `address`: the recipient, where
+    it is one's own), dropped (the relay closes without a word), closed. `line`: the command, if it was one;
+    of `refused` the reply."""
 
     event: str
     connection: int
@@ -41,38 +46,59 @@ class Event(NamedTuple):
     time: float
 
 
+def recorded(event: Event) -> bool:
+    """Whether the relay has accepted somebody."""
+    return event.event == "recorded"
+
+
 class RelayProcess:
-    """A relay, started with one Behaviour. Its record and events outlive it."""
+    """A relay, started with one Behaviour. Its port, record and events outlive it."""
 
     def __init__(self, folder: Path, behaviour: Behaviour = Behaviour()) -> None:  # noqa: B008 - frozen
         folder.mkdir(parents=True, exist_ok=True)
         self.host = "127.0.0.1"
+        self._folder = folder
         self._record, self._events = folder / "record.jsonl", folder / "events.jsonl"
         self._read: list[Event] = []
         self._read_to = 0
         for file in (self._record, self._events):
             file.touch()
+        # It does not listen: while the relay is away callers are refused, and nobody else takes the port.
+        self._place = socket.socket()
+        self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._place.bind((self.host, 0))
+        self.port: int = self._place.getsockname()[1]
+        self._start(behaviour)
+
+    def restart(self, behaviour: Behaviour | None = None) -> None:
+        """Start again after an end, as a crash ends it unless it has ended: same port, and record and events
+        go on; without `behaviour` it behaves as before, and counts faults anew."""
+        self.kill()
+        self._start(behaviour or self._behaviour)
+
+    def _start(self, behaviour: Behaviour) -> None:
+        self._behaviour = behaviour
         given = {
             "record": str(self._record),
             "events": str(self._events),
+            "port": self.port,
             "behaviour": behaviour.as_json(),
         }
-        with (folder / "relay.log").open("ab") as log:
+        log = self._folder / "relay.log"
+        with log.open("ab") as out:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.relays.relay", json.dumps(given)],
                 cwd=_ROOT,
                 stdout=subprocess.PIPE,
-                stderr=log,
+                stderr=out,
                 start_new_session=True,
             )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"the relay did not start:\n{(folder / 'relay.log').read_text()}")
-        ports = json.loads(line)
-        self.port: int = ports["port"]
+            raise RuntimeError(f"the relay did not start:\n{log.read_text()}")
         self.pid = self._process.pid
-        self._orders = socket.create_connection((self.host, ports["control"]), timeout=10)
+        self._orders = socket.create_connection((self.host, json.loads(line)["control"]), timeout=10)
 
     def record(self) -> list[Accepted]:
         """Everybody accepted so far, in order."""
@@ -83,13 +109,15 @@ class RelayProcess:
         with self._events.open("rb") as file:
             file.seek(self._read_to)
             for line in file:
-                if line.endswith(b"\n"):
-                    self._read.append(Event(**json.loads(line)))
-                    self._read_to += len(line)
+                if not line.endswith(b"\n"):
+                    break  # it is being written: what follows is the rest of it
+                self._read.append(Event(**json.loads(line)))
+                self._read_to += len(line)
         return self._read
 
     def behave(self, behaviour: Behaviour) -> None:
         """From now on behave so (TLS and what EHLO offered hold for new connections)."""
+        self._behaviour = behaviour
         self._order({"do": "behave", "behaviour": behaviour.as_json()})
 
     def begin_anew(self, behaviour: Behaviour = Behaviour()) -> None:  # noqa: B008 - frozen
@@ -136,12 +164,13 @@ class RelayProcess:
             time.sleep(_GLANCE)
 
     def kill(self) -> None:
-        """As a crash ends it."""
+        """As a crash ends it; harmless when it has ended."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
-        """End it; harmless when it has ended."""
+        """End it, and let its port go; harmless when it has ended."""
         self._end(signal.SIGTERM)
+        self._place.close()
 
     def _end(self, number: signal.Signals) -> None:
         self._orders.close()

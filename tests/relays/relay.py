@@ -1,12 +1,12 @@
 """An SMTP server that errs on order: a process of its own, standard library only.
 
-    python -m tests.relays.relay '{"record": "…", "events": "…", "behaviour": {…}}'
+    python -m tests.relays.relay '{"record": "…", "events": "…", "port": …, "behaviour": {…}}'
 
-prints `{"port": …, "control": …}` and serves until it is ended. Each accepted recipient is on disk, as a line
-of `record`, before the relay answers; what happens on the way is a line of `events`. `control` takes one JSON
-object a line: {"do": "behave", "behaviour": {…}}, "release", "kick", "stop_accepting", "accept",
-{"do": "say", "text": "…"}; each is answered by one line when it is done. (`kick` also waits until every
-connection has ended, and releases what is held.)
+prints `{"control": …}` and serves until it is ended. `record` and `events` go on where they are. Each
+accepted recipient is on disk, as a line of `record`, before the relay answers; what happens on the way is a
+line of `events`. `control` takes one JSON object a line: {"do": "behave", "behaviour": {…}}, "release",
+"kick", "stop_accepting", "accept", {"do": "say", "text": "…"}; each is answered by one line when it is done.
+(`kick` also waits until every connection has ended, and releases what is held.)
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.relays.behaviour import Behaviour, Fault, behaviour
+from tests.relays.behaviour import Behaviour, Fault, FaultStage, behaviour
 from tests.relays.dialogue import Dialogue, Over
+from tests.relays.faults import Faults
+from tests.relays.shown import digest_of_shown
 
 _MESSAGE_ID = re.compile(rb"^Message-ID:\s*(\S+)", re.IGNORECASE | re.MULTILINE)
 _LONGEST_LINE = 1 << 20
@@ -35,26 +37,19 @@ class Relay:
         self._record = record.open("ab", buffering=0)
         self._events = events.open("ab", buffering=0)
         self.open: set[Dialogue] = set()
-        self._connections = 0
-        self.accepted = 0
+        self._connections = events.read_bytes().count(b'{"event": "connected"')
+        self.accepted = record.read_bytes().count(b"\n")
         self.behave(behave)
 
     def behave(self, behave: Behaviour) -> None:
         """From now on behave so; the counts of faults begin anew, and held replies go out."""
         self.behaviour = behave
-        self._met = [0] * len(behave.faults)
+        self._faults = Faults(behave)
         self.released = asyncio.Event()
 
-    def fault(self, stage: str, address: str) -> Fault | None:
-        """The first fault that strikes here and now."""
-        for i, fault in enumerate(self.behaviour.faults):
-            if fault.stage != stage or not re.search(fault.match, address):
-                continue
-            self._met[i] += 1
-            met = self._met[i] - fault.skip
-            if met > 0 and (fault.times is None or met <= fault.times):
-                return fault
-        return None
+    def fault(self, stage: FaultStage, address: str) -> Fault | None:
+        """The fault that strikes here and now."""
+        return self._faults.strikes(stage, address)
 
     def event(self, name: str, connection: int, address: str = "", line: str = "") -> None:
         """Tell the tests."""
@@ -77,6 +72,7 @@ class Relay:
             "connection": connection,
             "time": time.time(),
             "file": "",
+            "shown": digest_of_shown(data),
         }
         if self.behaviour.messages:
             file = Path(self.behaviour.messages) / f"{self.accepted}.eml"
@@ -95,6 +91,8 @@ class Relay:
         try:
             await dialogue.run()
         except Over as over:
+            if over.cut:
+                self.event("dropped", dialogue.number, dialogue.recipient)
             await dialogue.end(cut=over.cut)
         except (OSError, asyncio.IncompleteReadError, ssl.SSLError):
             await dialogue.end(cut=True)
@@ -118,18 +116,23 @@ class Relay:
 class Control:
     """The second port: one JSON object a line."""
 
-    def __init__(self, relay: Relay) -> None:
+    def __init__(self, relay: Relay, port: int) -> None:
         self._relay = relay
         self._server: asyncio.Server | None = None
-        self.port = 0
+        self._port = port
 
     async def accept(self) -> None:
         if self._server is None:
             tls = self._relay.tls() if self._relay.behaviour.tls == "implicit" else None
             self._server = await asyncio.start_server(
-                self._relay.serve, "127.0.0.1", self.port, ssl=tls, limit=_LONGEST_LINE, backlog=500
+                self._relay.serve,
+                "127.0.0.1",
+                self._port,
+                ssl=tls,
+                limit=_LONGEST_LINE,
+                backlog=500,
+                reuse_port=True,  # whoever has started this process holds the port
             )
-            self.port = self._server.sockets[0].getsockname()[1]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while line := await reader.readline():
@@ -168,11 +171,10 @@ class Control:
 
 async def main(given: dict[str, Any]) -> None:
     relay = Relay(Path(given["record"]), Path(given["events"]), behaviour(given["behaviour"]))
-    control = Control(relay)
+    control = Control(relay, given["port"])
     await control.accept()
-    orders = await asyncio.start_server(control.serve, "127.0.0.1", 0)
-    ports = {"port": control.port, "control": orders.sockets[0].getsockname()[1]}
-    print(json.dumps(ports), flush=True)
+    orders = await asyncio.start_server(control.serve, "127.0.0.1", 0, limit=_LONGEST_LINE)
+    print(json.dumps({"control": orders.sockets[0].getsockname()[1]}), flush=True)
     await orders.serve_forever()
 
 

@@ -1,0 +1,75 @@
+"""Temporal's servers as this program starts them: how soon they notice that a whole worker is dead."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+
+from temporalio.api.command.v1 import Command, ScheduleActivityTaskCommandAttributes
+from temporalio.api.common.v1 import ActivityType
+from temporalio.api.enums.v1 import CommandType, EventType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import (
+    PollActivityTaskQueueRequest,
+    PollWorkflowTaskQueueRequest,
+    RespondWorkflowTaskCompletedRequest,
+)
+from temporalio.client import Client, WorkflowHandle
+
+from batchmail.engine.connect import connect
+
+SLICES = 2
+HEARTBEAT_TIMEOUT = timedelta(seconds=1)
+SHIFT_UNLESS_TOLD_OTHERWISE = 1.0
+
+
+async def test_all_slices_of_a_dead_worker_are_given_up_together(temporal_server: str) -> None:
+    client = await connect(address=temporal_server)
+    queue = f"q-{uuid.uuid4()}"
+    batch = await client.start_workflow("AnyBatch", id=f"b-{uuid.uuid4()}", task_queue=queue)
+    await _schedule(client, queue)
+    for _ in range(SLICES):
+        await _begin_and_die(client, queue)
+    given_up = await _given_up(batch)
+    assert max(given_up) - min(given_up) < 0.7 * SHIFT_UNLESS_TOLD_OTHERWISE
+    await batch.terminate()
+
+
+async def _schedule(client: Client, queue: str) -> None:
+    """Answer the workflow's first task, by commands for all slices."""
+    task_queue = TaskQueue(name=queue)
+    task = await client.workflow_service.poll_workflow_task_queue(
+        PollWorkflowTaskQueueRequest(namespace=client.namespace, task_queue=task_queue)
+    )
+    answer = RespondWorkflowTaskCompletedRequest(namespace=client.namespace, task_token=task.task_token)
+    for number in range(SLICES):
+        slice_ = ScheduleActivityTaskCommandAttributes(
+            activity_id=str(number), activity_type=ActivityType(name="any_slice"), task_queue=task_queue
+        )
+        slice_.start_to_close_timeout.FromTimedelta(timedelta(hours=1))
+        slice_.heartbeat_timeout.FromTimedelta(HEARTBEAT_TIMEOUT)
+        slice_.retry_policy.maximum_attempts = 1
+        answer.commands.append(
+            Command(
+                command_type=CommandType.COMMAND_TYPE_SCHEDULE_ACTIVITY_TASK,
+                schedule_activity_task_command_attributes=slice_,
+            )
+        )
+    await client.workflow_service.respond_workflow_task_completed(answer)
+
+
+async def _begin_and_die(client: Client, queue: str) -> None:
+    """Take a slice, and never say a word of it."""
+    request = PollActivityTaskQueueRequest(namespace=client.namespace, task_queue=TaskQueue(name=queue))
+    assert (await client.workflow_service.poll_activity_task_queue(request)).task_token
+
+
+async def _given_up(batch: WorkflowHandle[object, object]) -> list[float]:
+    """When the server gave up each slice: all of them, however long that takes."""
+    times: list[float] = []
+    async for event in batch.fetch_history_events(wait_new_event=True):
+        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT:
+            times.append(event.event_time.ToNanoseconds() / 1e9)
+        if len(times) == SLICES:
+            break
+    return times
