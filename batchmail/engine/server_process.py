@@ -45,7 +45,12 @@ _LIMITS = (
 # Of a workflow's heartbeat time-outs the server keeps the timer of the earliest alone; when that fires, those
 # that are due by then are put off by this shift. With Temporal's own (1 s) a dead worker's first slice was
 # given up on time, and all the others a second later.
-_OTHER_VALUES = ('history.timerProcessorMaxTimeShift="100ms"',)
+# A poll that a frozen worker, or a crash of the database, holds up takes tasks to nobody until it expires.
+# With Temporal's own (a minute) slices waited that long for their batch's answer.
+_OTHER_VALUES = (
+    'history.timerProcessorMaxTimeShift="100ms"',
+    'matching.longPollExpirationInterval="10s"',
+)
 
 _LOOKS, _A_LOOK = 200, 0.005
 

@@ -20,7 +20,10 @@ from tests.program.test_batch_straight import (
     test_the_admins_are_told_once_with_the_counts,
     test_two_workers_share_the_budget_of_a_batch,
 )
-from tests.program.test_server_timers import test_all_slices_of_a_dead_worker_are_given_up_together
+from tests.program.test_server_timers import (
+    test_a_poll_that_finds_nothing_ends_long_before_a_minute,
+    test_all_slices_of_a_dead_worker_are_given_up_together,
+)
 from tests.program.test_starter_server import (
     test_a_cancelled_batch_ends_with_its_result,
     test_a_terminated_batch_goes_on_by_the_same_command,

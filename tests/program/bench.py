@@ -98,7 +98,7 @@ class WorkerProcess:
         """Send it a signal."""
         os.kill(self.pid, number)
 
-    async def ended(self, seconds: float = 30) -> int:
+    async def ended(self, seconds: float = 60) -> int:
         """Its exit code (negative: the signal that ended it), once it has ended."""
         return await asyncio.to_thread(self._process.wait, seconds)
 
@@ -117,7 +117,7 @@ class WorkerProcess:
             self._process.kill()
         self._process.wait(10)
 
-    def _wait(self, reached: Callable[[], bool], seconds: float = 30) -> None:
+    def _wait(self, reached: Callable[[], bool], seconds: float = 60) -> None:
         end = time.monotonic() + seconds
         while not reached():
             if self._process.poll() is not None or time.monotonic() > end:
@@ -222,7 +222,7 @@ class Bench:
         """How often the relay accepted each recipient: the truth."""
         return Counter(entry.recipient for entry in self.relay.record())
 
-    async def all_connections_closed(self, seconds: float = 20) -> None:
+    async def all_connections_closed(self, seconds: float = 60) -> None:
         """Until the relay has seen the end of every connection: it has heard all that was sent."""
         async with asyncio.timeout(seconds):
             while self._connections_open():  # noqa: ASYNC110 - another process's file

@@ -40,6 +40,6 @@ async def pending(handle: Handle, kind: str = SLICE) -> Sequence[PendingActivity
 
 async def until_each(handle: Handle, seen: Callable[[PendingActivityInfo], bool], kind: str = SLICE) -> None:
     """Until there are pending steps of a kind, and each is as it is to be `seen`."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not (found := await pending(handle, kind)) or not all(map(seen, found)):  # noqa: ASYNC110
             await asyncio.sleep(0.05)

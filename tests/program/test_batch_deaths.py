@@ -240,7 +240,7 @@ async def test_what_a_dead_worker_waited_for_is_not_said_for_ever(bench: Bench) 
     bench.relay.behave(Behaviour(faults=(Fault(stage="dot", do="hold", match="reader-10@"),)))
     await bench.worker()
     await bench.relay.wait_for(lambda event: event.event == "dot" and "reader-10@" in event.address)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (await handle.query("progress", result_type=Progress)).waiting:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
     bench.relay.release()

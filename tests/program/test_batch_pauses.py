@@ -26,7 +26,7 @@ IN_SLICES: dict[str, Any] = {"connections": 5, "slice_size": 200}
 
 async def until(handle: Handle, reached: Callable[[Progress], bool]) -> Progress:
     """The batch's progress, once it has `reached` what is asked. A look that fails is taken again."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             with suppress(RPCError, WorkflowQueryFailedError):
                 progress: Progress = await handle.query("progress", result_type=Progress)

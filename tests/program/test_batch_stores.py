@@ -294,7 +294,7 @@ async def test_a_damaged_outcome_file_is_waited_for_by_the_slice_that_needs_it(b
     await bench.worker()
     handle = await bench.start(40, connections=2, slice_size=20)
     folder = f"{batch_folder(handle.id)}/outcomes/1-20"
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not (names := await bench.store.names(folder)):  # noqa: ASYNC110 - the store's state
             await asyncio.sleep(0.05)
     await handle.terminate()

@@ -192,7 +192,7 @@ async def refused(bench: Bench, *inputs: Any) -> ApplicationError:
         "BatchEmailWorkflow", args=inputs, id=f"refused-{bench.folder.name}", task_queue=bench.queue
     )
     with pytest.raises(WorkflowFailureError) as caught:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await handle.result()
     assert isinstance(caught.value.cause, ApplicationError)
     assert (await handle.describe()).status is WorkflowExecutionStatus.FAILED

@@ -54,7 +54,7 @@ def checked(folder: Path, address: Listen | None) -> subprocess.CompletedProcess
 
 async def until_checked(folder: Path, address: Listen, exit_code: int) -> str:
     """What `--check` says on stderr, once it ends so."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while True:
         found = await asyncio.to_thread(checked, folder, address)
         if found.returncode == exit_code or time.monotonic() > end:

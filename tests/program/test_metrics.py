@@ -31,7 +31,7 @@ DOCUMENTED = {
 
 async def seen(address: Listen, reached: Callable[[Scraped], bool]) -> Scraped:
     """What is shown, once it is as it should be."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while True:
         found = await asyncio.to_thread(Scraped, address)
         if reached(found):

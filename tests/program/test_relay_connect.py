@@ -371,7 +371,7 @@ async def test_a_relay_that_has_closed_before_the_hand_over_is_at_fault(
 
     async def late(relay: Relay, stages: Stages) -> aiosmtplib.SMTP:
         client = await opened(relay, stages)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while client.is_connected:  # noqa: ASYNC110 - it has no event for this
                 await asyncio.sleep(0.001)
         return client

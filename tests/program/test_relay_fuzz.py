@@ -144,7 +144,7 @@ async def test_a_relay_that_babbles_while_opening_is_left(
     babble = Fault(stage=stage, do="babble", reply=reply)
     relay = start_relay(Behaviour(faults=(babble,), login=("news", "secret")))
     before = memory()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         with pytest.raises(RelayFaultError):
             await open_session(relay_of(relay, username="news", password="secret"), Talk(), STAGES)
     await relay.wait_for(lambda event: event.event == "closed")

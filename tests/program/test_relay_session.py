@@ -409,7 +409,7 @@ async def test_a_silent_relay_is_given_its_time_and_no_more(
 
 async def answered_up_to(session: Session, stage: Stage) -> None:
     """Until the replies before `stage` have come here too."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while session._stage is not stage:  # noqa: ASYNC110 - the session has no event for this
             await asyncio.sleep(0)
 

@@ -1,7 +1,8 @@
-"""Temporal's servers as this program starts them: how soon they notice that a whole worker is dead."""
+"""Temporal's servers as this program starts them: how soon they notice who is gone."""
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from datetime import timedelta
 
@@ -21,6 +22,7 @@ from batchmail.engine.connect import connect
 SLICES = 2
 HEARTBEAT_TIMEOUT = timedelta(seconds=1)
 SHIFT_UNLESS_TOLD_OTHERWISE = 1.0
+POLL_UNLESS_TOLD_OTHERWISE = timedelta(seconds=60)
 
 
 async def test_all_slices_of_a_dead_worker_are_given_up_together(temporal_server: str) -> None:
@@ -33,6 +35,23 @@ async def test_all_slices_of_a_dead_worker_are_given_up_together(temporal_server
     given_up = await _given_up(batch)
     assert max(given_up) - min(given_up) < 0.7 * SHIFT_UNLESS_TOLD_OTHERWISE
     await batch.terminate()
+
+
+async def test_a_poll_that_finds_nothing_ends_long_before_a_minute(temporal_server: str) -> None:
+    """Else one that is lost, or a frozen worker's, would hold tasks up for so long."""
+    client = await connect(address=temporal_server)
+    queue = TaskQueue(name=f"q-{uuid.uuid4()}")
+    workflow_tasks = PollWorkflowTaskQueueRequest(namespace=client.namespace, task_queue=queue)
+    slices = PollActivityTaskQueueRequest(namespace=client.namespace, task_queue=queue)
+    # The server answers a caller of less patience before the time.
+    patience = 2 * POLL_UNLESS_TOLD_OTHERWISE
+    async with asyncio.timeout(POLL_UNLESS_TOLD_OTHERWISE.total_seconds() / 2):
+        task, slice_ = await asyncio.gather(
+            client.workflow_service.poll_workflow_task_queue(workflow_tasks, timeout=patience),
+            client.workflow_service.poll_activity_task_queue(slices, timeout=patience),
+        )
+    assert not task.task_token
+    assert not slice_.task_token
 
 
 async def _schedule(client: Client, queue: str) -> None:
@@ -65,11 +84,15 @@ async def _begin_and_die(client: Client, queue: str) -> None:
 
 
 async def _given_up(batch: WorkflowHandle[object, object]) -> list[float]:
-    """When the server gave up each slice: all of them, however long that takes."""
+    """Seconds after which the server gave up each slice: all of them, however long that takes."""
+    begun: dict[int, int] = {}
     times: list[float] = []
     async for event in batch.fetch_history_events(wait_new_event=True):
+        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED:
+            begun[event.event_id] = event.event_time.ToNanoseconds()
         if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT:
-            times.append(event.event_time.ToNanoseconds() / 1e9)
+            since = begun[event.activity_task_timed_out_event_attributes.started_event_id]
+            times.append((event.event_time.ToNanoseconds() - since) / 1e9)
         if len(times) == SLICES:
             break
     return times

@@ -49,7 +49,7 @@ class Deployment(NamedTuple):
         The server knows a build a moment after its worker serves, and its task queues know the current one a
         moment after the order.
         """
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not await asyncio.to_thread(self._set_current, build):
                 pass
             while not await self._is_routed_everywhere():  # noqa: ASYNC110 - the server's state

@@ -149,13 +149,13 @@ class RelayProcess:
         """Take connections again, on the same port."""
         self._order({"do": "accept"})
 
-    async def wait_for(self, seen: Callable[[Event], bool], *, times: int = 1, seconds: float = 20) -> None:
+    async def wait_for(self, seen: Callable[[Event], bool], *, times: int = 1, seconds: float = 60) -> None:
         """Until `times` events were `seen`; TimeoutError after `seconds`."""
         async with asyncio.timeout(seconds):
             while not self._has(seen, times):  # noqa: ASYNC110 - another process's file
                 await asyncio.sleep(_GLANCE)
 
-    def wait(self, seen: Callable[[Event], bool], *, times: int = 1, seconds: float = 20) -> None:
+    def wait(self, seen: Callable[[Event], bool], *, times: int = 1, seconds: float = 60) -> None:
         """`wait_for`, for tests without an event loop."""
         end = time.monotonic() + seconds
         while not self._has(seen, times):
