@@ -13,7 +13,7 @@ from typing import Protocol
 from batchmail.batch.batch_cut import cut_name
 from batchmail.batch.ids import mail_token
 from batchmail.batch.recipients import Recipient
-from batchmail.errors import MessageError, StoreError
+from batchmail.errors import StoreError
 from batchmail.lists.snapshot import load_snapshot, read_recipients
 from batchmail.message.compiled import CompiledMessage, compile_message, rfc5322_date
 from batchmail.message.source import MessageSource, load_message
@@ -105,12 +105,7 @@ def _compiled(
     source: MessageSource, fields: tuple[str, ...], list_name: str, accepted: bool
 ) -> CompiledMessage:
     with _one_at_a_time:
-        try:
-            return _kept(source, fields, list_name)
-        except MessageError:
-            if not accepted:
-                raise
-            return _kept(source, fields, list_name, accepted=True)
+        return _kept(source, fields, list_name, accepted=accepted)
 
 
 _one_at_a_time = threading.Lock()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 import uuid
@@ -20,6 +21,9 @@ forget_settings()
 _MARK = os.environ.setdefault("BATCHMAIL_TEST_SESSION", str(uuid.uuid4()))
 
 _SECONDS_TO_END = 5.0
+
+# A run that is told to end ends as by Ctrl-C: what its tests started ends with it.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.hookimpl(trylast=True)
