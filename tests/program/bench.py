@@ -30,10 +30,13 @@ from batchmail.batch.result import BatchResult
 from batchmail.lists.take_snapshot import take_snapshot
 from batchmail.message.source import read_message, save_message
 from batchmail.store import Store
-from tests.relays import Behaviour, RelayProcess
+from tests.relays import Behaviour, Fault, RelayProcess
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-HEARTBEAT_TIMEOUT = timedelta(seconds=2)
+DEATHS_NOTICED = timedelta(seconds=5)
+"""A heartbeat time-out for tests in which a worker dies: soon over, yet longer than a disk now and then
+stalls, which would supersede attempts that nobody killed. All others have the usual one."""
+
 RETRY_INTERVAL = timedelta(seconds=0.2)
 
 KEPT_OR_NOT = pytest.mark.parametrize("cached_workflows", ["100", "0"], ids=["kept", "not kept"])
@@ -188,7 +191,6 @@ class Bench:
         scan = await take_snapshot(self.store, emails)
         message = read_message(text)
         await save_message(self.store, message)
-        options.setdefault("heartbeat_timeout", HEARTBEAT_TIMEOUT)
         options.setdefault("retry_interval", RETRY_INTERVAL)
         return BatchRequest(snapshot=scan.snapshot.id, message=message.id, options=BatchOptions(**options))
 
@@ -284,6 +286,12 @@ async def waiting(handle: Handle) -> Progress:
                 if progress.waiting:
                     return progress
             await asyncio.sleep(0.1)
+
+
+def held_after(mails: int) -> Behaviour:
+    """The relay answers so many bodies, and the others when it is told to: a batch that is on its way stays
+    so until the test has done what it does to it, however long that takes."""
+    return Behaviour(faults=(Fault(stage="dot", do="hold", skip=mails),))
 
 
 def in_another_loop(work: Coroutine[Any, Any, T]) -> T:

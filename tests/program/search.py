@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from itertools import count
 
 from temporalio.client import Client
 
+from batchmail.batch.search_attributes import SearchAttribute
 from batchmail.client import running
+from tests.program.bench import Bench
 
-_SECONDS = 30.0
+_SECONDS = 60.0
+
+
+async def are_in_use(bench: Bench) -> None:
+    """Until the worker gives batches their search attributes: on a slow server the first go without."""
+    async with asyncio.timeout(_SECONDS):
+        for number in count():
+            handle = await bench.start(1, f"{bench.batch}-first-{number}")
+            await handle.result()
+            described = (await handle.describe()).raw_description.workflow_execution_info
+            if SearchAttribute.STATUS in described.search_attributes.indexed_fields:
+                return
 
 
 async def found(client: Client, query: str) -> list[str]:

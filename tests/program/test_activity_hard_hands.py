@@ -11,7 +11,7 @@ from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.api.workflow.v1 import PendingActivityInfo
 
 from batchmail.batch.result import BatchResult
-from tests.program.bench import Bench
+from tests.program.bench import DEATHS_NOTICED, Bench, held_after
 from tests.program.deaf import Deaf
 from tests.program.operators import activity, until_each
 from tests.relays import Behaviour, Fault
@@ -22,8 +22,9 @@ RECIPIENTS = 200
 ONE_SLICE: dict[str, Any] = {"connections": CONNECTIONS, "slice_size": RECIPIENTS}
 BEFORE = 60
 
-HELD_AT_60 = Behaviour(faults=(Fault(stage="dot", do="hold", skip=BEFORE, times=None),))
-"""The relay answers sixty bodies, and the others when it is told to: until then they are in flight."""
+DEADLY: dict[str, Any] = ONE_SLICE | {"heartbeat_timeout": DEATHS_NOTICED}
+
+HELD_AT_60 = held_after(BEFORE)
 
 BOTH_POLICIES = pytest.mark.parametrize("in_doubt", ["resend", "hold"])
 RESETS = pytest.mark.parametrize("flags", [(), ("--reset-heartbeats",)], ids=["kept", "heartbeats lost"])
@@ -74,7 +75,7 @@ async def test_a_slice_reset_between_two_attempts_goes_on(
     bench: Bench, flags: tuple[str, ...], in_doubt: str
 ) -> None:
     victim = await bench.worker(arm=f"body_sent:{BEFORE}=kill")
-    handle = await bench.start(RECIPIENTS, in_doubt=in_doubt, **ONE_SLICE)
+    handle = await bench.start(RECIPIENTS, in_doubt=in_doubt, **DEADLY)
     assert await victim.ended() == -signal.SIGKILL
     await until_each(handle, lambda one: one.attempt > 1)
     await activity(bench, handle, "reset", *flags)
@@ -90,7 +91,7 @@ async def test_a_worker_frozen_over_a_reset_sends_nothing_beside_its_successor(
     """Attempt number and token are then its successor's too: the lease alone tells it to be silent."""
     async with Deaf(bench) as proxy:
         frozen = await bench.worker(arm=f"{moment}=stop", TEMPORAL_ADDRESS=proxy.address)
-        handle = await bench.start(RECIPIENTS, in_doubt="hold", **ONE_SLICE)
+        handle = await bench.start(RECIPIENTS, in_doubt="hold", **DEADLY)
         await frozen.frozen()
         proxy.cut()  # else the server gives it tasks for as long as its polls are open: a minute
         await activity(bench, handle, "reset", *flags)
@@ -143,7 +144,7 @@ async def test_a_slice_unpaused_without_its_heartbeats_is_in_doubt_by_name(
 
 async def test_a_slice_paused_over_its_workers_death_goes_on_when_it_is_unpaused(bench: Bench) -> None:
     victim = await bench.worker(arm=f"body_sent:{BEFORE}=stop")
-    handle = await bench.start(RECIPIENTS, **ONE_SLICE)
+    handle = await bench.start(RECIPIENTS, **DEADLY)
     await victim.frozen()
     await activity(bench, handle, "pause")
     victim.signal(signal.SIGKILL)

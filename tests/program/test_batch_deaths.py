@@ -13,21 +13,26 @@ from temporalio.client import WorkflowExecutionStatus
 from batchmail.batch.ledger import Ledger, LedgerRecord, Settled
 from batchmail.batch.options import BatchRequest
 from batchmail.batch.places import batch_folder
-from batchmail.batch.progress import Progress
 from batchmail.batch.result import Status
 from batchmail.client import Batch, start
 from batchmail.report.endings import load_outcomes
 from batchmail.report.receipt import load_receipt, save_receipt
-from tests.program.bench import KEPT_OR_NOT, Bench, Handle, waiting
+from tests.program.bench import DEATHS_NOTICED, KEPT_OR_NOT, Bench, Handle, held_after, waiting
 from tests.program.deaf import Deaf
 from tests.program.operators import until_each
+from tests.program.test_batch_pauses import until
 from tests.relays import Behaviour, Fault
+from tests.relays.process import recorded
 
 CONNECTIONS = 5
 """Of the one slice in these tests: so many may be in doubt for each worker that dies."""
 
 RECIPIENTS = 200
-ONE_SLICE: dict[str, Any] = {"connections": CONNECTIONS, "slice_size": RECIPIENTS}
+ONE_SLICE: dict[str, Any] = {
+    "connections": CONNECTIONS,
+    "slice_size": RECIPIENTS,
+    "heartbeat_timeout": DEATHS_NOTICED,
+}
 
 LONG = timedelta(minutes=5)
 """A heartbeat time-out that no test waits for."""
@@ -72,11 +77,14 @@ async def test_a_worker_killed_again_and_again_still_finishes(bench: Bench) -> N
 
 
 @KEPT_OR_NOT
+@pytest.mark.behaviour(held_after(300))
 async def test_a_stopped_worker_leaves_nobody_in_doubt(bench: Bench) -> None:
     first = await bench.worker()
     handle = await bench.start(2_000, connections=CONNECTIONS, slice_size=1_000)
-    await bench.relay.wait_for(lambda event: event.event == "recorded", times=300)
+    await bench.relay.wait_for(recorded, times=300)
     first.signal(signal.SIGTERM)
+    await first.says("stopping: slices hand back")
+    bench.relay.release()
     assert await first.ended() == 0
     assert 300 <= sum(bench.accepted().values()) < 2_000, "the stop met the batch on its way"
     await bench.worker()
@@ -136,11 +144,13 @@ async def test_a_batch_cancelled_before_it_is_opened_mails_nobody_and_says_so(be
 
 
 @KEPT_OR_NOT
+@pytest.mark.behaviour(held_after(200))
 async def test_a_running_batch_that_is_cancelled_settles_reports_and_notifies(bench: Bench) -> None:
     await bench.worker()
     handle = await bench.start(3_000, admins=("admin@example.org",), connections=5, slice_size=500)
-    await bench.relay.wait_for(lambda event: event.event == "recorded", times=200)
+    await bench.relay.wait_for(recorded, times=200)
     await handle.cancel()
+    bench.relay.release()
     result = await handle.result()
     assert result.status is Status.CANCELLED
     assert result.suppressed > 0
@@ -151,15 +161,19 @@ async def test_a_running_batch_that_is_cancelled_settles_reports_and_notifies(be
     assert {row.in_doubt for row in rows} == {"no"}
 
 
+@pytest.mark.behaviour(held_after(200))
 async def test_a_worker_whose_heartbeats_answers_are_lost_hands_its_ledger_on(bench: Bench) -> None:
     """The server commits, and the answer is lost with its connection: the attempt settles what is in flight
     and ends, long before its lease does, with all that it knows."""
     async with Deaf(bench) as proxy:
         await bench.worker(TEMPORAL_ADDRESS=proxy.address)
         handle = await bench.start(2_000, heartbeat_timeout=LONG, connections=5, slice_size=2_000)
-        await bench.relay.wait_for(lambda event: event.event == "recorded", times=200)
+        # Who is in flight is acknowledged: no heartbeat is under way until the relay has answered.
+        await bench.relay.wait_for(lambda event: event.event == "dot", times=200 + 5)
         proxy.swallow_answers()
-        await heartbeat_since(handle, datetime.now(UTC))
+        before = datetime.now(UTC)
+        bench.relay.release()
+        await heartbeat_since(handle, before)
         proxy.pass_answers()
         result = await handle.result()
     bench.assert_everyone_once(result)
@@ -171,13 +185,17 @@ async def test_a_worker_whose_heartbeats_answers_are_lost_hands_its_ledger_on(be
     assert why == ["The server's answer was unclear; the next attempt goes on from this ledger."]
 
 
+@pytest.mark.behaviour(held_after(200))
 async def test_a_worker_that_hears_nothing_until_its_lease_is_over_mails_nobody_twice(bench: Bench) -> None:
     """The server commits, and says nothing: another attempt goes on from what was committed."""
     async with Deaf(bench) as proxy:
         await bench.worker(TEMPORAL_ADDRESS=proxy.address)
-        handle = await bench.start(2_000, in_doubt="hold", connections=5, slice_size=2_000)
-        await bench.relay.wait_for(lambda event: event.event == "recorded", times=200)
+        handle = await bench.start(
+            2_000, in_doubt="hold", connections=5, slice_size=2_000, heartbeat_timeout=DEATHS_NOTICED
+        )
+        await bench.relay.wait_for(recorded, times=200)
         proxy.swallow_answers()
+        bench.relay.release()
         await proxy.swallowed()
         await attempt_reached(handle, 2)
         proxy.pass_answers()
@@ -196,9 +214,10 @@ async def test_what_the_server_has_not_acknowledged_is_in_no_outcome_file(bench:
         unheard = await bench.worker(TEMPORAL_ADDRESS=proxy.address)
         handle = await bench.start(RECIPIENTS, **ONE_SLICE)
         await bench.relay.wait_for(lambda event: event.event == "dot" and f"-{RECIPIENTS}@" in event.address)
+        await bench.relay.wait_for(recorded, times=RECIPIENTS - 1)
         proxy.lose_requests()
         bench.relay.release()
-        await bench.relay.wait_for(lambda event: event.event == "recorded", times=RECIPIENTS)
+        await bench.relay.wait_for(recorded, times=RECIPIENTS)
         await unheard.says("an attempt was superseded and has ended")
         proxy.cut()  # else the server gives it tasks for as long as its polls are open
         await bench.worker()
@@ -213,10 +232,11 @@ async def test_what_the_server_has_not_acknowledged_is_in_no_outcome_file(bench:
 
 
 @KEPT_OR_NOT
+@pytest.mark.behaviour(held_after(200))
 async def test_the_relay_comes_back_and_the_batch_goes_on(bench: Bench) -> None:
     await bench.worker()
     handle = await bench.start(2_000, connections=5, slice_size=1_000)
-    await bench.relay.wait_for(lambda event: event.event == "recorded", times=200)
+    await bench.relay.wait_for(recorded, times=200)
     bench.relay.stop_accepting()
     bench.relay.kick()
     progress = await waiting(handle)
@@ -233,25 +253,25 @@ async def test_the_relay_comes_back_and_the_batch_goes_on(bench: Bench) -> None:
 async def test_what_a_dead_worker_waited_for_is_not_said_for_ever(bench: Bench) -> None:
     bench.relay.stop_accepting()
     victim = await bench.worker()
-    handle = await bench.start(10, connections=1, slice_size=10)
+    handle = await bench.start(10, connections=1, slice_size=10, heartbeat_timeout=DEATHS_NOTICED)
     await waiting(handle)
     victim.signal(signal.SIGKILL)
     bench.relay.accept()
     bench.relay.behave(Behaviour(faults=(Fault(stage="dot", do="hold", match="reader-10@"),)))
     await bench.worker()
     await bench.relay.wait_for(lambda event: event.event == "dot" and "reader-10@" in event.address)
-    async with asyncio.timeout(60):
-        while (await handle.query("progress", result_type=Progress)).waiting:  # noqa: ASYNC110
-            await asyncio.sleep(0.1)
+    await until(handle, lambda progress: not progress.waiting)
     bench.relay.release()
     bench.assert_everyone_once(await handle.result())
 
 
+@pytest.mark.behaviour(held_after(800))
 async def test_a_terminated_batch_started_again_goes_on_and_says_who_is_in_doubt(bench: Bench) -> None:
     first = await bench.worker()
     handle = await bench.start(2_000, in_doubt="hold", connections=5, slice_size=500)
-    await bench.relay.wait_for(lambda event: event.event == "recorded", times=800)
+    await bench.relay.wait_for(recorded, times=800)
     await handle.terminate()
+    bench.relay.release()
     first.signal(signal.SIGTERM)
     await first.ended()
     assert (await handle.describe()).status is WorkflowExecutionStatus.TERMINATED
@@ -311,7 +331,7 @@ async def test_what_a_worker_leaves_lying_beside_the_slices_goes_on_elsewhere(
 ) -> None:
     """Within a heartbeat time-out: also where nobody ever ran what the server gave to a worker that left."""
     frozen = await bench.worker(arm=f"{activity}:1=stop")
-    handle = await bench.start(20)
+    handle = await bench.start(20, heartbeat_timeout=DEATHS_NOTICED)
     await frozen.frozen()
     await bench.worker()
     bench.assert_everyone_once(await handle.result())

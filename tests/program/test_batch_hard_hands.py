@@ -12,11 +12,12 @@ from temporalio.client import WorkflowExecutionStatus
 from batchmail.batch.options import BatchRequest
 from batchmail.batch.result import Status
 from batchmail.client import Batch, start
-from tests.program.bench import Bench
+from tests.program.bench import Bench, held_after
 from tests.program.resets import WhichTask, reset
-from tests.program.search import is_found
+from tests.program.search import are_in_use, is_found
 from tests.program.starter_process import Desk
 from tests.relays import Behaviour, Fault
+from tests.relays.process import recorded
 
 ADMIN = "admin@example.org"
 RECIPIENTS = 2_000
@@ -46,14 +47,16 @@ async def the_command(bench: Bench, request: BatchRequest) -> Batch:
 
 
 @pytest.mark.parametrize("in_doubt", ["resend", "hold"])
+@pytest.mark.behaviour(held_after(700))
 async def test_a_batch_terminated_under_its_workers_goes_on_with_the_same_command(
     bench: Bench, in_doubt: str
 ) -> None:
     await bench.worker()
     request = await bench.request(RECIPIENTS, in_doubt=in_doubt, connections=CONNECTIONS, slice_size=500)
     batch = await the_command(bench, request)
-    await bench.relay.wait_for(lambda event: event.event == "recorded", times=700)
+    await bench.relay.wait_for(recorded, times=700)
     await bench.client.get_workflow_handle(batch.id).terminate("by hand")
+    bench.relay.release()
     again = await the_command(bench, request)
     assert again.began
     result = await again.result()
@@ -70,6 +73,7 @@ async def test_a_batch_terminated_under_its_workers_goes_on_with_the_same_comman
 async def test_a_terminated_batch_is_found_as_terminated_and_nothing_tells_the_admins(bench: Bench) -> None:
     bench.relay.behave(Behaviour(faults=(Fault(stage="rcpt", do="hold", match="reader-9@"),)))
     await bench.worker()
+    await are_in_use(bench)
     handle = await bench.start(10, admins=(ADMIN,))
     await bench.relay.wait_for(lambda event: event.event == "rcpt" and "reader-9@" in event.address)
     await handle.terminate("by hand")
@@ -81,12 +85,15 @@ async def test_a_terminated_batch_is_found_as_terminated_and_nothing_tells_the_a
 
 
 @pytest.mark.parametrize("which", [the_first, the_middle, the_last])
+@pytest.mark.behaviour(held_after(900))
 async def test_a_batch_that_is_reset_on_its_way_goes_on(bench: Bench, which: WhichTask) -> None:
     await bench.worker()
     handle = await bench.start(RECIPIENTS, admins=(ADMIN,), connections=CONNECTIONS, slice_size=250)
     waiting = asyncio.create_task(Batch(bench.client, handle.id).result())
-    await bench.relay.wait_for(lambda event: event.event == "recorded", times=900)
-    result = await (await reset(bench, handle.id, which)).result()
+    await bench.relay.wait_for(recorded, times=900)
+    again = await reset(bench, handle.id, which)
+    bench.relay.release()
+    result = await again.result()
     assert await waiting == result, "who waits for the batch does not notice"
     await bench.all_connections_closed()
     bench.assert_the_promise(result)

@@ -19,9 +19,18 @@ from tests.program.bench import KEPT_OR_NOT, Bench, Handle
 from tests.relays import Behaviour, Fault
 from tests.relays.process import recorded
 
-SLOWLY = Behaviour(faults=(Fault(stage="dot", do="delay", seconds=0.01),))
 RECIPIENTS = 600
-IN_SLICES: dict[str, Any] = {"connections": 5, "slice_size": 200}
+CONNECTIONS = 5
+IN_SLICES: dict[str, Any] = {"connections": CONNECTIONS, "slice_size": 200}
+
+SLOWLY = Behaviour(
+    faults=(
+        Fault(stage="dot", do="hold", skip=50, times=CONNECTIONS),
+        Fault(stage="dot", do="delay", seconds=0.05),
+    )
+)
+"""The relay holds the mails after the first fifty; once let go, a slice takes longer than to hear of a
+pause."""
 
 
 async def until(handle: Handle, reached: Callable[[Progress], bool]) -> Progress:
@@ -47,6 +56,7 @@ async def test_a_paused_batch_mails_nobody_until_it_is_resumed(bench: Bench) -> 
     handle = await bench.start(RECIPIENTS, **IN_SLICES)
     await bench.relay.wait_for(recorded, times=50)
     await handle.signal("pause")
+    bench.relay.release()
     progress = await until(handle, rests)
     assert progress.paused is not None
     assert progress.paused.by is PausedBy.OPERATOR
@@ -67,6 +77,7 @@ async def test_a_paused_batch_can_be_cancelled(bench: Bench) -> None:
     handle = await bench.start(RECIPIENTS, admins=("admin@example.org",), **IN_SLICES)
     await bench.relay.wait_for(recorded, times=50)
     await handle.signal("pause")
+    bench.relay.release()
     await until(handle, rests)
     accepted = sum(bench.accepted().values())
     await handle.cancel()
@@ -98,7 +109,8 @@ async def test_a_batch_that_is_started_paused_mails_nobody_before_it_is_resumed(
 @pytest.mark.behaviour(Behaviour(faults=(Fault(stage="rcpt", reply="450 4.2.0 later", times=20),)))
 async def test_deferred_recipients_wait_while_the_batch_is_paused(bench: Bench) -> None:
     await bench.worker()
-    handle = await bench.start(20, connections=5, slice_size=20, retry_delays=(timedelta(seconds=1),))
+    soon = timedelta(seconds=10)  # yet not before the pause
+    handle = await bench.start(20, connections=5, slice_size=20, retry_delays=(soon,))
     await until(handle, lambda progress: progress.deferred > 0)
     await handle.signal("pause")
     paused = await until(handle, rests)

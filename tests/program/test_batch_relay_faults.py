@@ -10,7 +10,7 @@ import trustme
 
 from batchmail.batch.outcomes import Outcome
 from batchmail.batch.progress import Progress
-from tests.program.bench import Bench, Handle, waiting
+from tests.program.bench import DEATHS_NOTICED, Bench, Handle, waiting
 from tests.relays import Behaviour, Fault
 from tests.relays.fixtures import Certificates
 
@@ -106,7 +106,9 @@ async def test_a_certificate_that_proves_nothing_fails_nobody(
 async def test_a_name_that_nobody_knows_fails_nobody(bench: Bench) -> None:
     """A name comes to be known outside: here by a worker with another one."""
     lost = await bench.worker(SMTP_HOST="relay.invalid", SMTP_TLS="none")
-    handle = await bench.start(RECIPIENTS, connections=3, slice_size=RECIPIENTS)
+    handle = await bench.start(
+        RECIPIENTS, connections=3, slice_size=RECIPIENTS, heartbeat_timeout=DEATHS_NOTICED
+    )
     progress = await waiting(handle)
     assert "no address is known for the name relay.invalid; check SMTP_HOST" in progress.waiting[0].what
     lost.stop()

@@ -19,7 +19,7 @@ from batchmail.batch.ledger import ABSENT, DEFERRED, Ledger
 from batchmail.batch.progress import Paused, PausedBy, Progress, Waiting
 from batchmail.batch.result import BatchResult
 from batchmail.batch.tasks import LongWait, Notice, Opened, Part
-from tests.program.bench import KEPT_OR_NOT, Bench, Handle, WorkerProcess, waiting
+from tests.program.bench import DEATHS_NOTICED, KEPT_OR_NOT, Bench, Handle, WorkerProcess, waiting
 from tests.program.test_batch_pauses import until
 from tests.relays import Behaviour, Fault
 
@@ -80,7 +80,7 @@ async def test_a_notice_that_has_not_left_does_not_hold_up_the_batchs_end(bench:
 @pytest.mark.behaviour(REFUSED)
 async def test_a_wait_is_since_it_began_however_many_workers_take_it_over(bench: Bench) -> None:
     first = await bench.worker()
-    handle = await bench.start(20, connections=2, slice_size=20)
+    handle = await bench.start(20, connections=2, slice_size=20, heartbeat_timeout=DEATHS_NOTICED)
     before = (await waiting(handle)).waiting
     first.signal(signal.SIGKILL)
     await first.ended()

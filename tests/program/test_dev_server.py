@@ -193,7 +193,7 @@ def test_a_server_that_does_not_answer_is_replaced_at_the_same_ports(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_ANSWER", 0.5)
-    monkeypatch.setattr(module, "_STOP", 0.5)
+    monkeypatch.setattr(module, "_STOP", 5.0)
     said: list[str] = []
     with ExitStack() as users:
         first = users.enter_context(server(tmp_path))
@@ -211,7 +211,7 @@ def test_ctrl_c_stops_the_server(tmp_path: Path) -> None:
     with user_process(tmp_path) as user:
         address_from(user)
         user.send_signal(signal.SIGINT)
-        user.wait(30)
+        user.wait(60)
     assert not runs(tmp_path)
 
 
@@ -220,7 +220,7 @@ def test_ctrl_c_while_the_server_starts_leaves_none(tmp_path: Path) -> None:
         while not runs(tmp_path):
             assert user.poll() is None
         user.send_signal(signal.SIGINT)
-        user.wait(30)
+        user.wait(60)
     assert not runs(tmp_path)
 
 

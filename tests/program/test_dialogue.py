@@ -27,7 +27,7 @@ from batchmail.batch.progress import Control
 from batchmail.engine.connect import connect
 
 SLICES = 5
-AT_WORK, SOON = 8.0, 2.5
+AT_WORK, SOON = 8.0, 5.0
 """Seconds. Temporal's own client would try again 1, 3, 7 and 15 s after the first refusal."""
 
 
@@ -105,7 +105,7 @@ async def _are_refused(client: Client, batch: WorkflowHandle[AnyBatch, None]) ->
     )
     while True:
         try:
-            await client.workflow_service.query_workflow(question, timeout=timedelta(seconds=0.2))
+            await client.workflow_service.query_workflow(question, timeout=timedelta(seconds=1))
         except RPCError as error:
             if error.status is RPCStatusCode.RESOURCE_EXHAUSTED:
                 return
