@@ -8,7 +8,8 @@ from playwright.async_api import expect
 from batchmail.batch.result import Status
 from batchmail.client import Batch, start
 from tests.browser.web_ui import WebUi, row
-from tests.program.bench import Bench
+from tests.program.bench import Bench, Handle
+from tests.program.test_batch_pauses import until
 from tests.relays import Behaviour, Fault
 
 ADMIN = "admin@example.org"
@@ -32,6 +33,8 @@ async def half_done(bench: Bench, name: str) -> Batch:
     """The same, once its first slice has ended and its second waits for the relay's answer."""
     batch = await begun(bench, name)
     await bench.relay.wait_for(lambda event: event.event == "rcpt" and "reader-35@" in event.address)
+    handle: Handle = bench.client.get_workflow_handle(batch.id)
+    await until(handle, lambda progress: sum(progress.settled.values()) == 20)
     return batch
 
 

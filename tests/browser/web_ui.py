@@ -29,7 +29,8 @@ QUIET = (
 )
 """A browser that asks nobody but the pages it is sent to."""
 
-expect.set_options(timeout=20_000)
+_PATIENCE = 60_000
+expect.set_options(timeout=_PATIENCE)
 
 
 class WebUi(NamedTuple):
@@ -79,6 +80,7 @@ async def opened(stack: Stack, client: Client) -> AsyncIterator[WebUi]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=program, args=options)
         page = await browser.new_page(viewport={"width": 1400, "height": 900}, color_scheme="light")
+        page.set_default_timeout(_PATIENCE)
         page.on("request", lambda request: asked.add(urlsplit(request.url).hostname))
         yield WebUi(page, stack.ui_url, client)
         await browser.close()

@@ -29,7 +29,7 @@ from tests.relays import RelayProcess
 
 _GLANCE = timedelta(seconds=1)
 _AGAIN = 0.5  # seconds until what failed is tried again
-_LAST_WORDS = 15.0  # seconds for what is on its way to reach the relay
+_LAST_WORDS = 60.0  # seconds for what is on its way to reach the relay
 
 
 class Ground:

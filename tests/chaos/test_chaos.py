@@ -11,7 +11,7 @@ from tests.chaos.batch import carry_out
 from tests.chaos.schedule import Deed, Schedule, Server, Strike, draw
 
 RECIPIENTS = 1_000
-LONGEST = 90.0
+LONGEST = 180.0
 
 
 def short(server: Server, in_doubt: InDoubt, *strikes: Strike) -> Schedule:
@@ -20,6 +20,7 @@ def short(server: Server, in_doubt: InDoubt, *strikes: Strike) -> Schedule:
     return drawn._replace(connections=10, slice_size=250, workers=2, in_doubt=in_doubt, strikes=strikes)
 
 
+@pytest.mark.timeout(2 * LONGEST)
 @pytest.mark.parametrize(
     "schedule",
     [

@@ -113,7 +113,7 @@ class Worker:
     def stop(self) -> int:
         """End it as Docker does; the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(60)
 
 
 def test_up_and_the_starter_are_all_that_ten_mails_need(

@@ -15,14 +15,18 @@ import pytest
 from batchmail.client import Batch
 from scripts.server import Stack
 from tests.postgres.going_on import assert_that_it_goes_on, revive
-from tests.program.bench import Bench
+from tests.program.bench import DEATHS_NOTICED, Bench
 from tests.program.starter_process import Desk
 from tests.relays import Behaviour, Fault
 from tests.relays.process import recorded
 
 CONNECTIONS = 5
 RECIPIENTS = 200
-ONE_SLICE: dict[str, Any] = {"connections": CONNECTIONS, "slice_size": RECIPIENTS}
+ONE_SLICE: dict[str, Any] = {
+    "connections": CONNECTIONS,
+    "slice_size": RECIPIENTS,
+    "heartbeat_timeout": DEATHS_NOTICED,
+}
 
 Kill = Callable[[Stack], None]
 
@@ -79,17 +83,23 @@ async def test_worker_server_and_database_killed_at_once(
 
 
 async def test_one_after_the_other_in_the_same_batch(bench: Bench, own_stack: Stack) -> None:
-    bench.relay.behave(Behaviour(faults=(Fault(stage="data", do="delay", seconds=0.2),)))
+    slowly = Behaviour(faults=(Fault(stage="data", do="delay", seconds=0.2),))
+    nobody = Behaviour(faults=(Fault(stage="data", do="hold"),))
+    bench.relay.behave(slowly)
     victim = await bench.worker(arm="body_sent:20=kill")
     handle = await bench.start(RECIPIENTS, **ONE_SLICE)
     assert await victim.ended() == -signal.SIGKILL
+    bench.relay.behave(nobody)  # while anything comes up, however long that takes
     await bench.worker()
     for kill in (temporal, postgres, both):
         before = len(bench.relay.record())
+        bench.relay.behave(slowly)
         await bench.relay.wait_for(recorded, times=before + 20)
         kill(own_stack)
+        bench.relay.behave(nobody)
         assert len(bench.relay.record()) < RECIPIENTS, "it met the batch on its way"
         await revive(own_stack)
+    bench.relay.behave(slowly)
     result = await assert_that_it_goes_on(bench, handle, CONNECTIONS)
     assert result.sent == RECIPIENTS
 
@@ -99,7 +109,7 @@ async def test_a_starter_that_waits_outlasts_all_of_them_and_ends_with_the_resul
 ) -> None:
     desk.write_list(RECIPIENTS)
     worker = await bench.worker(arm="body_sent:60=stop")
-    waiting = desk.start("--json", "--connections", str(CONNECTIONS), BATCH_HEARTBEAT_TIMEOUT="2s")
+    waiting = desk.start("--json", "--connections", str(CONNECTIONS), BATCH_HEARTBEAT_TIMEOUT="5s")
     await worker.frozen()
     both(own_stack)
     worker.signal(signal.SIGKILL)
@@ -114,12 +124,12 @@ async def test_a_starter_that_waits_outlasts_all_of_them_and_ends_with_the_resul
 
 
 async def test_a_stack_stopped_in_mid_batch_goes_on_from_its_data(bench: Bench, own_stack: Stack) -> None:
-    bench.relay.behave(Behaviour(faults=(Fault(stage="data", do="delay", seconds=0.05),)))
+    bench.relay.behave(Behaviour(faults=(Fault(stage="rcpt", do="hold", match="reader-(1[0-9][0-9]|200)@"),)))
     first = await bench.worker()
     handle = await bench.start(RECIPIENTS, **ONE_SLICE)
     await bench.relay.wait_for(recorded, times=40)
     await asyncio.to_thread(own_stack.stop)
-    assert len(bench.relay.record()) < RECIPIENTS, "it met the batch on its way"
+    bench.relay.release()
     first.signal(signal.SIGTERM)
     await first.ended()
     await asyncio.to_thread(own_stack.start)

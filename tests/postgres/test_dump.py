@@ -151,7 +151,7 @@ def begin(bench: Bench, desk: Desk, batch_id: str) -> Handle:
         *("--batch-id", batch_id, "--admin", ADMIN, "--detach", *options),
         code=0,
         BATCH_RETRY_DELAYS="0.2s,0.2s",
-        BATCH_HEARTBEAT_TIMEOUT="2s",
+        BATCH_HEARTBEAT_TIMEOUT="5s",
         BATCH_RETRY_INTERVAL="0.2s",
     )
     return bench.client.get_workflow_handle(batch_id, result_type=BatchResult)

@@ -12,7 +12,7 @@ import pytest
 from batchmail.errors import EngineError
 from scripts.server import Stack
 from tests.postgres.going_on import assert_that_it_goes_on, revive
-from tests.program.bench import Bench
+from tests.program.bench import DEATHS_NOTICED, Bench
 from tests.program.starter_process import Desk
 from tests.relays import Behaviour, Fault
 from tests.relays.process import recorded
@@ -20,10 +20,14 @@ from tests.stacks import MakeStack
 
 CONNECTIONS = 5
 RECIPIENTS = 200
-ONE_SLICE: dict[str, Any] = {"connections": CONNECTIONS, "slice_size": RECIPIENTS}
+ONE_SLICE: dict[str, Any] = {
+    "connections": CONNECTIONS,
+    "slice_size": RECIPIENTS,
+    "heartbeat_timeout": DEATHS_NOTICED,
+}
 
 OUTAGE = 20.0
-"""Seconds: ten times the heartbeat time-out, and longer than the patience of client and server."""
+"""Seconds: four times the heartbeat time-out, and longer than the patience of client and server."""
 
 LITTLE = {"frontend.namespaceRPS": 25, "frontend.namespaceBurstRatio": 1.0}
 """Requests a second, where a batch alone makes hundreds."""
@@ -95,7 +99,7 @@ async def test_a_database_without_the_schema(bench: Bench, desk: Desk, server: S
 
 
 async def test_a_database_away_for_longer_than_every_lease(bench: Bench, server: Stack) -> None:
-    bench.relay.behave(Behaviour(faults=(Fault(stage="data", do="delay", seconds=0.05),)))
+    bench.relay.behave(Behaviour(faults=(Fault(stage="data", do="delay", seconds=0.1),)))
     await bench.worker()
     handle = await bench.start(RECIPIENTS, **ONE_SLICE)
     await bench.relay.wait_for(recorded, times=40)

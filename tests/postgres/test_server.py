@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -127,6 +128,13 @@ class Server:
                 break
         return "".join(lines)
 
+    def comes_to(self, processes: int) -> bool:
+        """Whether so many of its run are there, in the end: a child of Postgres's is named when just born."""
+        until = time.monotonic() + 30
+        while self.started() != processes and time.monotonic() < until:
+            time.sleep(0.05)
+        return self.started() == processes
+
     def started(self) -> int:
         """How many processes of its run, itself included; Postgres's children go unnamed."""
         return len(processes_with(self.mark))
@@ -148,7 +156,7 @@ def start_server(tmp_path: Path, fresh_data: Path) -> Iterator[StartServer]:
     yield start
     for each in started:
         each.process.terminate()
-        each.process.wait(30)
+        each.process.wait(60)
 
 
 @pytest.fixture
@@ -162,9 +170,9 @@ def test_ctrl_c_ends_it_and_leaves_nothing_running(server: Server, number: signa
     told = server.told()
     assert "TEMPORAL_ADDRESS=127.0.0.1:" in told
     assert "http://127.0.0.1:" in told
-    assert server.started() == 4
+    assert server.comes_to(4)
     server.process.send_signal(number)
-    assert server.process.wait(30) == 0
+    assert server.process.wait(60) == 0
     assert server.started() == 0
     assert "database system is shut down" in (server.folder / "postgres.log").read_text()
 
@@ -176,7 +184,7 @@ async def test_what_a_killed_one_left_running_is_ended_by_the_next_which_has_its
     await note(Stack(server.folder), "kept")
     server.process.kill()
     server.process.wait()
-    assert server.started() == 3
+    assert server.comes_to(3)
     following = make_stack(server.folder.name)
     assert server.started() == 0
     assert await has(following, "kept")

@@ -19,7 +19,7 @@ from batchmail.settings import Listen
 from scripts.tools import TOOLS
 from tests.program.addresses import free
 
-_SECONDS = 30.0
+_SECONDS = 60.0
 
 
 class Prometheus:

@@ -13,7 +13,7 @@ import pytest
 from temporalio.api.history.v1 import HistoryEvent
 
 from batchmail.batch.progress import Progress
-from tests.program.bench import Bench, Handle
+from tests.program.bench import DEATHS_NOTICED, Bench, Handle
 from tests.program.test_batch_pauses import rests, until
 from tests.pure.test_replay import marker, replay
 from tests.relays import Behaviour, Fault
@@ -38,7 +38,12 @@ async def test_what_an_earlier_worker_began_the_present_one_ends(
 ) -> None:
     earlier = await bench.worker(under=(sys.executable, str(EARLIER), unknown))
     handle = await bench.start(
-        RECIPIENTS, connections=5, slice_size=20, retry_delays=[2] * 60, admins=("admin@example.org",)
+        RECIPIENTS,
+        connections=5,
+        slice_size=20,
+        retry_delays=[2] * 60,
+        heartbeat_timeout=DEATHS_NOTICED,
+        admins=("admin@example.org",),
     )
     await bench.relay.wait_for(lambda event: event.event == "rcpt" and "reader-290@" in event.address)
     await until(handle, lambda progress: progress.deferred > 0)

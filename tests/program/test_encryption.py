@@ -19,7 +19,7 @@ from batchmail.batch.result import Status
 from batchmail.client import Batch, start
 from batchmail.engine.connect import connect
 from batchmail.errors import EncryptionError
-from tests.program.bench import Bench
+from tests.program.bench import DEATHS_NOTICED, Bench
 from tests.relays import Behaviour, Fault
 from worker import WORKFLOW_RUNNER
 from workflows.batch_email import BatchEmailWorkflow
@@ -41,7 +41,9 @@ async def connected(bench: Bench, monkeypatch: pytest.MonkeyPatch, keys: str) ->
 
 async def begun(bench: Bench, client: Client) -> Batch:
     """A batch of 100, as the starter starts it."""
-    request = await bench.request(100, connections=2, slice_size=25, admins=(ADMIN,))
+    request = await bench.request(
+        100, connections=2, slice_size=25, admins=(ADMIN,), heartbeat_timeout=DEATHS_NOTICED
+    )
     return await start(client, bench.store, f"batch-{bench.folder.name}", request, task_queue=bench.queue)
 
 

@@ -16,6 +16,8 @@ from temporalio.exceptions import ApplicationError
 from batchmail.engine.temporal_cli import find_temporal
 from batchmail.settings import Settings
 from tests.program.bench import CHECKOUT, Bench
+from tests.program.search import is_found
+from tests.relays import Behaviour, Fault
 
 pytestmark = pytest.mark.usefixtures("written")
 
@@ -100,6 +102,7 @@ async def test_temporals_command_line_starts_watches_and_lists_a_batch(bench: Be
     assert said.code == 0, said
     assert '"sent":10' in said.out
     named = ("--workflow-id", batch)
+    await is_found(bench.client, batch, f"WorkflowId = '{batch}'")
     listed = await temporal(bench, "workflow", "list", "--query", f"WorkflowId = '{batch}'")
     assert batch in listed.out
     assert "BatchEmailWorkflow" in listed.out
@@ -113,6 +116,7 @@ async def test_temporals_command_line_starts_watches_and_lists_a_batch(bench: Be
     assert json.loads(read.out)["result"]["sent"] == 10
 
 
+@pytest.mark.behaviour(Behaviour(faults=(Fault(stage="dot", do="hold", skip=50),)))
 async def test_temporals_command_line_cancels_a_batch(bench: Bench) -> None:
     batch = f"cancelled-{bench.folder.name}"
     request = await bench.request(2_000)
@@ -123,6 +127,7 @@ async def test_temporals_command_line_cancels_a_batch(bench: Bench) -> None:
     await bench.relay.wait_for(lambda event: event.event == "recorded", times=50)
     said = await temporal(bench, "workflow", "cancel", "--workflow-id", batch)
     assert said.code == 0, said
+    bench.relay.release()
     result = await handle.result()
     assert result["status"] == "cancelled"
     assert result["sent"] + result["suppressed"] == 2_000

@@ -17,12 +17,16 @@ from batchmail.batch.result import BatchResult
 from batchmail.store import Store
 from tests.bucket_line import BucketLine
 from tests.buckets import BucketServer
-from tests.program.bench import Bench
+from tests.program.bench import DEATHS_NOTICED, Bench
 from tests.relays import Behaviour, Fault
 
 CONNECTIONS = 5
 RECIPIENTS = 200
-ONE_SLICE: dict[str, Any] = {"connections": CONNECTIONS, "slice_size": RECIPIENTS}
+ONE_SLICE: dict[str, Any] = {
+    "connections": CONNECTIONS,
+    "slice_size": RECIPIENTS,
+    "heartbeat_timeout": DEATHS_NOTICED,
+}
 MARKERS = "/opened/"
 
 
@@ -100,6 +104,7 @@ async def test_a_worker_stopped_while_its_store_is_slow_leaves_nobody_in_doubt(
     handle = await bench.start(RECIPIENTS, **ONE_SLICE)
     await bench.relay.wait_for(lambda event: event.event == "dot", times=60 + CONNECTIONS, seconds=60)
     first.signal(signal.SIGTERM)
+    await first.says("stopping: slices hand back")
     bench.relay.release()
     assert await first.ended(60) == 0
     assert sum(bench.accepted().values()) < RECIPIENTS, "the stop met the batch on its way"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from batchmail.client import attach
-from tests.program.bench import Bench, Handle, WorkerProcess
+from tests.program.bench import DEATHS_NOTICED, Bench, Handle, WorkerProcess
 from tests.program.operators import until_each
 from tests.relays import Behaviour, Fault
 
@@ -29,7 +29,7 @@ async def newer_worker(bench: Bench, arm: str = "") -> WorkerProcess:
 async def test_a_ledger_that_cannot_be_read_waits_for_a_worker_that_can(bench: Bench) -> None:
     """Left by a worker that was killed: each attempt of the older one fails, and leaves it as it is."""
     killed = await newer_worker(bench, arm="body_sent:60=kill")
-    handle = await bench.start(RECIPIENTS, in_doubt="hold", **ONE_SLICE)
+    handle = await bench.start(RECIPIENTS, in_doubt="hold", **ONE_SLICE, heartbeat_timeout=DEATHS_NOTICED)
     assert await killed.ended() == -signal.SIGKILL
     await bench.all_connections_closed()
     mailed = bench.accepted()
@@ -56,6 +56,7 @@ async def test_a_ledger_handed_back_that_cannot_be_read_waits_for_a_worker_that_
     handle = await bench.start(RECIPIENTS, **ONE_SLICE)
     await bench.relay.wait_for(lambda event: event.event == "dot", times=60 + CONNECTIONS)
     stopped.signal(signal.SIGTERM)
+    await stopped.says("stopping: slices hand back")
     bench.relay.release()
     assert await stopped.ended() == 0
     mailed = bench.accepted()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
+from dataclasses import replace
 from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from batchmail.batch.result import BatchResult
 from batchmail.message.source import read_message, save_message
-from tests.program.bench import Bench, Handle, address, waiting
+from tests.program.bench import DEATHS_NOTICED, Bench, Handle, address, waiting
 from tests.program.deaf import Deaf
 from tests.program.test_batch_pauses import rests, until
 from tests.relays import Behaviour, Fault
@@ -22,8 +23,10 @@ RECIPIENTS = 300
 IN_SLICES: dict[str, Any] = {"connections": 5, "slice_size": 50}
 RATE = Behaviour(rate=60, rate_at="rcpt", over_rate="450 4.7.1 Error: too much mail from 127.0.0.1")
 
+HELD_AFTER_A_THIRD = replace(RATE, faults=(Fault(stage="dot", do="hold", skip=100),))
 
-@pytest.mark.behaviour(RATE)
+
+@pytest.mark.behaviour(HELD_AFTER_A_THIRD)
 async def test_a_batch_paused_restarted_and_resumed_under_another_limit_mails_everyone_once(
     bench: Bench,
 ) -> None:
@@ -31,6 +34,8 @@ async def test_a_batch_paused_restarted_and_resumed_under_another_limit_mails_ev
     handle = await bench.start(RECIPIENTS, **IN_SLICES)
     await bench.relay.wait_for(recorded, times=100)
     await handle.signal("pause")
+    await until(handle, lambda progress: progress.paused is not None)
+    bench.relay.behave(RATE)
     await until(handle, rests)
     first.signal(signal.SIGTERM)
     assert await first.ended() == 0
@@ -47,7 +52,7 @@ async def test_a_worker_that_ends_while_it_waits_for_the_relays_rate_loses_nobod
     bench: Bench, how: signal.Signals
 ) -> None:
     first = await bench.worker()
-    handle = await bench.start(RECIPIENTS, **IN_SLICES)
+    handle = await bench.start(RECIPIENTS, heartbeat_timeout=DEATHS_NOTICED, **IN_SLICES)
     await bench.relay.wait_for(recorded, times=100)
     first.signal(how)
     await first.ended()
@@ -92,7 +97,9 @@ async def test_who_ends_a_slice_after_it_was_given_to_another_changes_nothing(be
     obstacle.write_text("a file where a folder must be")
     async with Deaf(bench) as proxy:
         first = await bench.worker(TEMPORAL_ADDRESS=proxy.address)
-        handle = await bench.start(200, in_doubt="hold", connections=5, slice_size=100)
+        handle = await bench.start(
+            200, in_doubt="hold", connections=5, slice_size=100, heartbeat_timeout=DEATHS_NOTICED
+        )
         assert str(bench.store) in (await waiting(handle)).waiting[0].what
         assert {address(number) for number in range(1, 101)} == set(bench.accepted())
         first.signal(signal.SIGSTOP)

@@ -11,7 +11,7 @@ import pytest
 from batchmail.batch.options import BatchRequest, InDoubt
 from batchmail.batch.result import BatchResult
 from batchmail.message.source import read_message, save_message
-from tests.program.bench import Bench, Handle, waiting
+from tests.program.bench import DEATHS_NOTICED, Bench, Handle, waiting
 from tests.program.starter_process import Desk
 from tests.relays import Behaviour, Fault
 from tests.relays.fixtures import StartRelay
@@ -61,7 +61,12 @@ async def test_no_log_and_no_history_names_a_recipient(
 ) -> None:
     dying = await bench.worker(arm="body_sent:5=kill", arguments=f"--log-format {log_format}")
     handle = await bench.start(
-        30, connections=3, slice_size=15, retry_delays=(KEPT_SHORT, KEPT_SHORT), in_doubt=in_doubt
+        30,
+        connections=3,
+        slice_size=15,
+        retry_delays=(KEPT_SHORT, KEPT_SHORT),
+        heartbeat_timeout=DEATHS_NOTICED,
+        in_doubt=in_doubt,
     )
     await dying.ended()
     worker = await bench.worker(arguments=f"--log-format {log_format}")

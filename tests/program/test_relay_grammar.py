@@ -77,7 +77,7 @@ def test_what_exceeds_the_rate_is_refused_and_not_recorded(
     start_relay: StartRelay, at: str, over_rate: str
 ) -> None:
     rate = 5.0
-    relay = start_relay(Behaviour(rate=rate, rate_at=at, over_rate=over_rate))  # type: ignore[arg-type]
+    relay = start_relay(Behaviour(rate=rate, rate_at=at, over_rate=over_rate, fsync=False))  # type: ignore[arg-type]
     with dial(relay) as client:
         codes: list[int] = []
         while 250 not in codes or codes[-1] == 250:
@@ -89,7 +89,7 @@ def test_what_exceeds_the_rate_is_refused_and_not_recorded(
 
 
 def test_who_waits_gets_by_again(start_relay: StartRelay) -> None:
-    relay = start_relay(Behaviour(rate=20.0))
+    relay = start_relay(Behaviour(rate=20.0, fsync=False))
     with dial(relay) as client:
         while mail(client)[0] == 250:
             pass

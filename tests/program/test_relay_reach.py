@@ -51,10 +51,10 @@ async def test_behind_addresses_that_never_answer_the_next_is_reached_in_time(
     start_relay: StartRelay, black_hole: Address
 ) -> None:
     relay = start_relay()
-    until = soon(3)
+    until = soon(4.5)
     with await first_to_answer([black_hole, black_hole, address(relay.port)], until) as sock:
         assert sock.getpeername()[1] == relay.port
-    assert until - 1.5 < soon(0) < until
+    assert until - 2.25 < soon(0) < until
 
 
 async def test_an_address_that_refuses_takes_nobodys_time(start_relay: StartRelay, refusing: Address) -> None:
@@ -64,15 +64,15 @@ async def test_an_address_that_refuses_takes_nobodys_time(start_relay: StartRela
 
 
 async def test_where_none_answers_the_time_is_up_for_all_together(black_hole: Address) -> None:
-    until = soon(0.5)
+    until = soon(2)
     with pytest.raises(TimeoutError):
         await first_to_answer([black_hole] * 5, until)
-    assert until <= soon(0.1) < until + 0.5
+    assert until <= soon(0.1) < until + 6, "not once for each of the five"
 
 
 async def test_what_the_last_address_said_is_told(black_hole: Address, refusing: Address) -> None:
     with pytest.raises(ConnectionRefusedError):
-        await first_to_answer([black_hole, refusing], soon(0.2))
+        await first_to_answer([black_hole, refusing], soon(4))
 
 
 async def test_a_host_is_reached_by_its_name(start_relay: StartRelay) -> None:

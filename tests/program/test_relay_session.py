@@ -204,7 +204,7 @@ async def test_a_large_body_refused_within_is_rejected(start_relay: StartRelay) 
 
 
 async def test_an_idle_connection_closed_by_the_relay_is_told(start_relay: StartRelay) -> None:
-    relay = start_relay(Behaviour(idle=0.05))
+    relay = start_relay(Behaviour(idle=1.0))
     talk = Talk()
     async with session_with(relay, talk) as session:
         await talk.until_gone()
@@ -527,7 +527,7 @@ async def test_ten_thousand_foreseen_refusals_do_not_exhaust_the_stack(start_rel
 
     async with session_with(relay, Next()) as session:
         session.begin(envelope())
-        await asyncio.wait_for(done.wait(), 20)
+        await asyncio.wait_for(done.wait(), 60)
 
 
 @pytest.mark.parametrize(

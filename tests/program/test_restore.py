@@ -23,7 +23,7 @@ from batchmail.engine.server_process import ServerFiles
 from batchmail.engine.temporal_cli import find_temporal
 from batchmail.settings import CHECKOUT, Settings
 from batchmail.store import Store
-from tests.program.bench import Bench, address
+from tests.program.bench import DEATHS_NOTICED, Bench, address
 from tests.program.starter_process import Desk, Ended
 from tests.relays import Behaviour, Fault, RelayProcess
 from tests.relays.fixtures import StartRelay
@@ -38,7 +38,13 @@ def silent_at(recipient: int) -> Behaviour:
     return Behaviour(faults=(Fault(stage="recorded", do="silence", match=address(recipient)),))
 
 
-SLOW = Behaviour(faults=(Fault(stage="dot", do="delay", seconds=0.1),))
+SLOW = Behaviour(
+    faults=(
+        Fault(stage="dot", do="delay", seconds=0.1),
+        Fault(stage="rcpt", do="hold", match=f"reader-({RECIPIENTS}|3[0-9][0-9])@"),
+    )
+)
+"""It cannot end before the server is lost."""
 
 
 class Installation:
@@ -94,7 +100,7 @@ async def until_silent_at(bench: Bench, recipient: int) -> None:
 
 async def test_a_batch_under_way_mails_nobody_twice_silently(installation: Installation) -> None:
     async with installation.running() as bench:
-        await bench.start(40, BATCH, connections=1, slice_size=4)
+        await bench.start(40, BATCH, connections=1, slice_size=4, heartbeat_timeout=DEATHS_NOTICED)
         await until_silent_at(bench, 10)
     installation.back_up_temporal()
     bench.relay.behave(silent_at(30))
@@ -113,7 +119,7 @@ async def test_a_batch_under_way_mails_nobody_twice_silently(installation: Insta
 
 async def test_a_batch_that_had_ended_is_not_mailed_again(installation: Installation) -> None:
     async with installation.running() as bench:
-        await bench.start(40, BATCH, connections=1, slice_size=4)
+        await bench.start(40, BATCH, connections=1, slice_size=4, heartbeat_timeout=DEATHS_NOTICED)
         await until_silent_at(bench, 10)
     installation.back_up_temporal()
     bench.relay.behave(Behaviour())
@@ -145,6 +151,7 @@ async def test_a_batch_backed_up_while_it_ran_is_started_again_and_mails_nobody_
             await until_mailed(bench, mailed_before)
             installation.back_up_temporal()
         await until_mailed(bench, 2 * SLICE + SLICE // 2)
+    bench.relay.release()
     await bench.all_connections_closed()
     bench.relay.behave(Behaviour())
     installation.restore_temporal()

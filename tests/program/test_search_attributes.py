@@ -59,7 +59,7 @@ async def names(client: Client) -> set[str]:
 async def test_the_first_batch_of_a_fresh_server_is_found_by_what_became_of_it(bench: Bench) -> None:
     await bench.worker()
     handle = await bench.start(10)
-    await handle.result()
+    result = await handle.result()
     for query in (
         "BatchmailStatus = 'done'",
         "BatchmailNotSent > 0",
@@ -70,7 +70,8 @@ async def test_the_first_batch_of_a_fresh_server_is_found_by_what_became_of_it(b
     assert await found(bench.client, "BatchmailStatus = 'mailing'") == []
     events = await kinds(handle)
     assert FAILED not in events
-    assert events.count(UPSERTED) == 3  # mailing, finishing, done
+    # mailing, finishing, done; and counts, where it takes long
+    assert 3 <= events.count(UPSERTED) <= 3 + result.seconds / EVERY.total_seconds()
 
 
 async def test_a_batch_that_waits_and_is_cancelled_says_so(bench: Bench) -> None:

@@ -22,8 +22,13 @@ FIELDS = [
     *("batch_id", "status", "total", "sent", "rejected", "expired", "unknown", "suppressed"),
     *("duplicates_in_list", "invalid_rows", "in_doubt_resent", "seconds", "report", "admin_notified"),
 ]
-SLOW = Behaviour(faults=(Fault(stage="data", do="delay", seconds=0.05),))
-"""So that there is time to interrupt, though never for long."""
+SLOW = Behaviour(
+    faults=(
+        Fault(stage="data", do="delay", seconds=0.05),
+        Fault(stage="rcpt", do="hold", match="reader-(1[0-9][0-9]|200)@"),
+    )
+)
+"""So that there is time to interrupt, however late that comes."""
 
 CONNECTIONS = 5
 
@@ -31,7 +36,7 @@ CONNECTIONS = 5
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     """A desk whose server, if a killed starter left it running, is stopped at the end."""
-    found = Desk(tmp_path, {"BATCH_HEARTBEAT_TIMEOUT": "2s"})
+    found = Desk(tmp_path, {})
     yield found
     found.stop()
     if is_running(ServerFiles(found.state)):
@@ -74,6 +79,8 @@ def test_a_signal_hands_back_and_the_same_command_goes_on(
     running = desk.start(*command)
     relay.wait(lambda event: event.event == "recorded", times=20)
     running.signal(number)
+    running.wait_for("Ctrl-C again")
+    relay.release()
     stopped = running.ended(130)
     assert stopped.out == ""
     assert "The same command goes on" in stopped.err
@@ -104,7 +111,7 @@ def test_killed_twice_the_same_command_finishes(desk: Desk, start_relay: StartRe
     desk.write_list(200)
     command = ("--dev", "--json", "--connections", str(CONNECTIONS), "--slice-size", "200")
     for moment in ("body_sent:20", "intent_acknowledged:40"):
-        desk.call(*command, code=-signal.SIGKILL, BATCH_ARM=f"{moment}=kill")
+        desk.call(*command, code=-signal.SIGKILL, BATCH_ARM=f"{moment}=kill", BATCH_HEARTBEAT_TIMEOUT="5s")
     result = desk.call(*command, code=0).object
     accepted = Counter(one.recipient for one in relay.record())
     assert len(accepted) == result["sent"] == 200

@@ -86,11 +86,16 @@ async def test_a_name_of_a_running_batch_is_not_given_to_another_list(desk: Desk
 
 async def test_a_cancelled_batch_ends_with_its_result(desk: Desk, bench: Bench) -> None:
     desk.write_list(60)
-    bench.relay.behave(Behaviour(faults=(Fault(stage="data", do="delay", seconds=0.2),)))
+    slow, held = (
+        Fault(stage="data", do="delay", seconds=0.2),
+        Fault(stage="rcpt", do="hold", match="-[2-6].@"),
+    )
+    bench.relay.behave(Behaviour(faults=(slow, held)))
     await bench.worker()
     watching = desk.start("--json", "--batch-id", bench.queue, "--connections", "2")
     await bench.relay.wait_for(lambda event: event.event == "recorded")
     await (await attach(bench.client, bench.store, bench.queue)).cancel()
+    bench.relay.release()
     result = watching.ended(1).object
     assert result["status"] == "cancelled"
     assert result["sent"] + result["suppressed"] == 60

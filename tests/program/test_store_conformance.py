@@ -220,7 +220,7 @@ async def test_a_bucket_that_never_answers_is_given_up_soon(monkeypatch: pytest.
         for error in await asyncio.gather(*calls, return_exceptions=True):
             assert isinstance(error, StoreError)
             assert "it does not answer in time" in str(error)
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 30, "a large upload is given a minute, these are not"
 
 
 def peak_memory() -> int:

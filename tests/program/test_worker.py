@@ -16,7 +16,7 @@ import pytest
 from temporalio.client import WorkflowFailureError
 
 from batchmail.engine.ports import any_free
-from tests.program.bench import CHECKOUT, Bench, WorkerProcess
+from tests.program.bench import CHECKOUT, DEATHS_NOTICED, Bench, WorkerProcess
 from tests.relays import Behaviour, Fault
 
 RELAY = {"SMTP_HOST": "127.0.0.1", "SMTP_PORT": "9"}
@@ -84,10 +84,10 @@ async def test_a_signal_ends_a_worker_that_is_still_connecting(
     address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     worker = WorkerProcess(RELAY | {"TEMPORAL_ADDRESS": address}, tmp_path / "worker.log")
     try:
-        await asyncio.wait_for(connecting.wait(), 30)
+        await asyncio.wait_for(connecting.wait(), 60)
         worker.signal(number)
-        assert await worker.ended(4) == 0, "well before the connection attempt is given up"
-        assert worker.log() == ""
+        assert await worker.ended() == 0
+        assert worker.log() == "", "the connection attempt was not given up before: that would be told"
     finally:
         worker.stop()
         server.close()
@@ -101,7 +101,7 @@ async def test_a_signal_ends_an_idle_worker_in_order(bench: Bench, number: signa
     worker = await bench.worker()
     worker.signal(number)
     assert await worker.ended() == 0
-    said = [line.partition(" worker: ")[2] for line in worker.log().splitlines()]
+    said = [line.partition(" worker: ")[2] for line in worker.log().splitlines() if " worker: " in line]
     assert said[1] == "stopping: slices hand back"
     assert said[-1] == "stopped"
 
@@ -160,6 +160,7 @@ async def test_the_log_is_a_line_an_event_and_names_nobody(bench: Bench) -> None
         20,
         connections=3,
         slice_size=20,
+        heartbeat_timeout=DEATHS_NOTICED,
         retry_delays=(timedelta(seconds=0.2),),
         admins=("admin@example.com",),
     )
