@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from batchmail.batch.options import (
@@ -32,6 +34,8 @@ _RELAY = ("SMTP_HOST", "SMTP_PORT", "SMTP_TLS", "SMTP_USERNAME", "SMTP_PASSWORD"
 _DEPLOYMENT = ("BATCH_DEPLOYMENT", "BATCH_BUILD_ID")
 _SECRETS = ("SMTP_PASSWORD", "BATCH_ENCRYPTION_KEYS")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_CREDENTIALS = re.compile(r":.*@", re.DOTALL)
+_NUMBER_ERRORS = {"int_parsing", "int_parsing_size", "greater_than_equal", "less_than_equal"}
 
 
 class Tls(StrEnum):
@@ -55,11 +59,19 @@ def duration(text: object) -> object:
         raise ValueError("this duration is too long") from None
 
 
+def some_time(text: object) -> object:
+    """A duration that is not 0, as a timedelta; anything but text is left to pydantic."""
+    found = duration(text)
+    if isinstance(found, timedelta) and found <= timedelta(0):
+        raise ValueError("give more than 0s, such as 30s, 5m or 1.5h")
+    return found
+
+
 def durations(text: object) -> object:
-    """Comma-separated durations (`1s,30s,5m`) as a tuple; `none` is the empty tuple."""
+    """Comma-separated durations (`1s,30s,5m`), none of them 0, as a tuple; `none` is the empty tuple."""
     if not isinstance(text, str):
         return text
-    return () if text.strip().lower() == "none" else tuple(duration(part) for part in text.split(","))
+    return () if text.strip().lower() == "none" else tuple(some_time(part) for part in text.split(","))
 
 
 def give_up_time(text: object) -> object:
@@ -131,7 +143,30 @@ def deployment_name(text: str | None) -> str | None:
     return text
 
 
-Duration = Annotated[timedelta, BeforeValidator(duration), Field(gt=timedelta(0))]
+def relay_host(text: str | None) -> str | None:
+    """A name or an IP address that can be looked up, and nothing beside it."""
+    if text is not None and not (_is_address(text) or _is_host_name(text)):
+        raise ValueError("give the relay's name or IP address alone, and its port as SMTP_PORT")
+    return text
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_host_name(text: str) -> bool:
+    try:
+        text.encode("idna")  # so does the look-up, which an empty label or a long one ends
+    except UnicodeError:
+        return False
+    return text.isprintable() and not any(mark in text for mark in " :/@[]")
+
+
+Duration = Annotated[timedelta, BeforeValidator(some_time)]
 
 
 class Relay(BaseModel):
@@ -154,7 +189,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_file=DOTENV, extra="ignore", frozen=True, env_ignore_empty=True)
 
-    smtp_host: str | None = None
+    smtp_host: Annotated[str | None, AfterValidator(relay_host)] = None
     smtp_port: int | None = Field(default=None, ge=1, le=65535)
     smtp_username: str | None = None
     smtp_password: SecretStr | None = None
@@ -162,7 +197,7 @@ class Settings(BaseSettings):
     smtp_tls: Tls | None = None
     mail_from: str | None = None
     admin_email: Annotated[tuple[str, ...], NoDecode, BeforeValidator(addresses)] = ()
-    batch_store: Annotated[StoreLocation | None, BeforeValidator(store)] = None
+    batch_store: Annotated[StoreLocation | None, NoDecode, BeforeValidator(store)] = None
     batch_state: Path = CHECKOUT / "var"
     batch_temporal_cli: Path | None = None
     batch_task_queue: str = Field(default="batchmail", min_length=1)
@@ -170,7 +205,7 @@ class Settings(BaseSettings):
     batch_give_up_after: Annotated[timedelta, BeforeValidator(give_up_time)] = DEFAULT_GIVE_UP_AFTER
     batch_max_rejected: Annotated[float, BeforeValidator(percentage)] = DEFAULT_MAX_REJECTED_PERCENT
     batch_tell_after: Duration = DEFAULT_TELL_AFTER
-    batch_retry_delays: Annotated[tuple[Duration, ...] | None, NoDecode, BeforeValidator(durations)] = None
+    batch_retry_delays: Annotated[tuple[timedelta, ...] | None, NoDecode, BeforeValidator(durations)] = None
     batch_heartbeat_timeout: Duration = timedelta(seconds=10)
     batch_heartbeat_interval: Annotated[timedelta, BeforeValidator(duration)] = timedelta(0)
     batch_retry_interval: Duration = timedelta(seconds=1)
@@ -220,9 +255,10 @@ def read_settings() -> Settings:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = str(first["loc"][0]).upper()
-        hidden = name in _SECRETS or may_hold_secret(str(first["input"]))
-        found = "the value (not shown)" if hidden else repr(first["input"])
-        raise SettingsError(f"{name}: {found} cannot be used: {_allowed(first['msg'])}.") from None
+        given = str(first["input"])
+        hidden = name in _SECRETS or may_hold_secret(given) or _CREDENTIALS.search(given)
+        found = "the value (not shown)" if hidden else repr(given)
+        raise SettingsError(f"{name}: {found} cannot be used: {_allowed(first)}.") from None
     settings = settings.model_copy(
         update={name.lower(): secret for name in _SECRETS if (secret := _secret_in_file(settings, name))}
     )
@@ -265,5 +301,25 @@ def _check_company(settings: Settings) -> None:
             raise SettingsError(f"{lonely} is set and {wanted} is not: set {wanted} too, or unset {lonely}.")
 
 
-def _allowed(message: str) -> str:
-    return message.removeprefix("Value error, ").rstrip(".")
+def _allowed(error: ErrorDetails) -> str:
+    """What may be given, in our words: pydantic's own are about Python."""
+    kind, about = error["type"], error.get("ctx", {})
+    if kind == "value_error":
+        return str(about["error"])
+    if kind == "enum":
+        return f"give {about['expected']}"
+    if kind == "string_unicode":
+        return "give text in UTF-8"
+    if kind in _NUMBER_ERRORS:
+        return f"give a whole number{_bounds(Settings.model_fields[str(error['loc'][0])])}"
+    return "README.md says what this setting takes"
+
+
+def _bounds(field: FieldInfo) -> str:
+    least, most = (
+        next((getattr(each, name) for each in field.metadata if hasattr(each, name)), None)
+        for name in ("ge", "le")
+    )
+    if least is None or most is None:
+        return "" if least is None else f", at least {least:,}"
+    return f" from {least:,} to {most:,}"

@@ -39,6 +39,12 @@ def check_name(name: str) -> None:
         raise ValueError("is made by the program or the relay for each mail: leave it out")
 
 
+def check_one_line(text: str) -> None:
+    """Raise ValueError, with half a sentence, for a value that is more than one line."""
+    if any(character in text for character in "\r\n\0"):
+        raise ValueError("it must be a single line")
+
+
 def one_line(text: str) -> str:
     """`text` on one line: a run of control characters and line ends is one space; no space at the ends."""
     if not text.isprintable():

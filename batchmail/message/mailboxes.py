@@ -8,7 +8,7 @@ from email.policy import default
 from typing import cast
 
 from batchmail.email_syntax import EmailNotValidError, checked_syntax
-from batchmail.message.headers import encoded_words, one_line
+from batchmail.message.headers import check_one_line, encoded_words, one_line
 
 _LONGEST = 5000
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*")
@@ -41,8 +41,7 @@ def read_mailboxes(text: str) -> list[Mailbox]:
     """The mailboxes of a header's value as a person writes it. Raises ValueError with half a sentence."""
     if len(text) > _LONGEST:
         raise ValueError(f"it is longer than {_LONGEST:,} characters")
-    if any(character in text for character in "\r\n\0"):
-        raise ValueError("it must be a single line")
+    check_one_line(text)
     try:
         header = default.header_factory("From", text)
         found = cast(AddressHeader, header).addresses

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from batchmail.errors import MessageError
 from batchmail.message.front_matter import Entry, split_front_matter
+from batchmail.message.headers import check_one_line
 from batchmail.message.mailboxes import read_mailbox, read_mailboxes
 from batchmail.message.wording import cut
 from batchmail.store import Store
@@ -98,11 +99,7 @@ def read_message(
         raise MessageError(f"{path.name}: the message has no text: write it below the head.")
     if kind == "markdown" and len(body) > _LARGEST_MARKDOWN:
         raise MessageError(f"{path.name}: the Markdown is longer than 1,000,000 characters: shorten it.")
-    subject_entry = Entry(_whole("--subject", subject), 0) if subject is not None else head.subject
-    if subject_entry is None or not subject_entry.text.strip():
-        raise MessageError(
-            f"{path.name}: the message has no subject: put 'subject: …' at its head or give --subject."
-        )
+    subject_entry = _subject(path, subject, head.subject)
     return MessageSource(
         format=kind,
         sender=_sender(path, sender, head.sender, default_sender),
@@ -144,6 +141,21 @@ def _whole(option: str, text: str) -> str:
     except UnicodeEncodeError:
         raise MessageError(f"{option}: the value is not UTF-8; check the terminal's encoding.") from None
     return text
+
+
+def _subject(path: Path, option: str | None, file: Entry | None) -> Entry:
+    entry = Entry(_whole("--subject", option), 0) if option is not None else file
+    text = entry.text.strip() if entry is not None else ""  # YAML's '>' leaves a line end at the end
+    if entry is None or not text:
+        raise MessageError(
+            f"{path.name}: the message has no subject: put 'subject: …' at its head or give --subject."
+        )
+    try:
+        check_one_line(text)
+    except ValueError as error:
+        where = f"{path.name}, line {entry.line}: 'subject'" if entry.line else "--subject"
+        raise MessageError(f"{where} {cut(text)!r} cannot be used: {error}.") from None
+    return entry
 
 
 def _sender(path: Path, option: str | None, file: Entry | None, default: str | None) -> str:

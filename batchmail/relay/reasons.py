@@ -1,7 +1,8 @@
 """Say in our own words why a recipient has its outcome: from stage, code and enhanced code alone.
 
 The relay's words are not used: they often carry the address. Texts follow RFC 3463 (enhanced status codes,
-with the registry of RFC 5248) and, where a relay gives none, RFC 5321, section 4.2.3.
+with the registry of RFC 5248) and, where a relay gives none, RFC 5321, section 4.2.3. About a login the
+code says more than the enhanced code beside it (RFC 4954, section 6).
 """
 
 from __future__ import annotations
@@ -81,9 +82,6 @@ _CODES = {
     451: "the mail system had a fault of its own",
     452: "the mail system is out of space",
     455: "the relay does not accept a parameter at present",
-    530: "the relay demands a login",
-    535: "the login is wrong",
-    538: "this login needs an encrypted connection",
     550: "the mailbox is not available",
     551: "the mailbox is not on this system",
     552: "the mailbox is full or the message is too large",
@@ -92,6 +90,17 @@ _CODES = {
     555: "the relay does not accept a parameter",
     556: "the domain takes no mail",
 }
+
+_LOGIN_CODES = {
+    530: "the relay demands a login or encryption; set SMTP_USERNAME and SMTP_PASSWORD, or SMTP_TLS",
+    534: "this kind of login is too weak",
+    535: "the login is wrong; check SMTP_USERNAME and SMTP_PASSWORD",
+    538: "this login needs an encrypted connection; set SMTP_TLS to starttls or implicit",
+}
+"""530 also stands for: STARTTLS is needed (RFC 3207, section 4)."""
+
+_LOGIN_NOT_CHECKED = 454
+"""Of the login while logging in alone: elsewhere it is about TLS, or a rate."""
 
 
 def reason(cause: Cause) -> str:
@@ -110,11 +119,15 @@ def reason(cause: Cause) -> str:
     if code < 400:
         meaning = "accepted by the relay" if stage is Stage.DOT else "the relay gave an answer out of place"
     else:
-        meaning = _meaning(code, enhanced)
+        meaning = _meaning(stage, code, enhanced)
     return f"{meaning} ({code} {enhanced} {phrase})" if enhanced else f"{meaning} ({code} {phrase})"
 
 
-def _meaning(code: int, enhanced: str) -> str:
+def _meaning(stage: Stage, code: int, enhanced: str) -> str:
+    if code in _LOGIN_CODES:
+        return _LOGIN_CODES[code]
+    if stage is Stage.AUTH and code == _LOGIN_NOT_CHECKED:
+        return "the relay cannot check the login at present"
     detail = enhanced[2:]
     found = _DETAILS.get(detail) or _SUBJECTS.get(detail.partition(".")[0]) or _CODES.get(code)
     return found or ("the relay refused it for now" if code < 500 else "the relay refused it")

@@ -44,6 +44,11 @@ __all__ = ["starter"]
         (["--from", "no address"], "--from 'no address' cannot be used"),
         (["--subject", "{{ surname }}"], "surname"),
         (["--subject", "{{ first_name"], "--subject"),
+        (
+            ["--subject", "a\nBcc: x@example.com"],
+            r"--subject 'a\nBcc: x@example.com' cannot be used: it must be a single line.",
+        ),
+        (["--subject", "a\rb"], "it must be a single line"),
         (["--lists", "x"], "No such option: --lists"),
         (["--detatch"], "--detach"),
         (["stray"], "stray"),

@@ -111,6 +111,11 @@ def test_a_subject_that_yaml_takes_for_something_else_is_text_as_written(tmp_pat
         ("from: a@example.org", "message.md: the message has no subject"),
         ("subject:", "message.md: the message has no subject"),
         ("subject: '  '", "message.md: the message has no subject"),
+        (
+            'subject: "a\\r\\nBcc: b@example.org"',
+            r"message.md, line 2: 'subject' 'a\r\nBcc: b@example.org' cannot be used: it must be a single",
+        ),
+        ("subject: |\n  a\n  b", r"message.md, line 3: 'subject' 'a\nb' cannot be used"),
     ],
 )
 def test_a_bad_head_is_refused_with_its_line(tmp_path: Path, head: str, says: str) -> None:
@@ -179,6 +184,8 @@ def test_a_bad_sender_is_blamed_on_where_it_comes_from(
 def test_a_subject_over_several_lines_begins_on_the_line_after_its_mark(tmp_path: Path) -> None:
     source = read(tmp_path, "---\nsubject: >\n  Hello\n  world\n---\nHello\n")
     assert (source.subject, source.subject_line) == ("Hello world", 3)
+    source = read(tmp_path, "---\nsubject: >\n  Hello\n  world\nreply-to: a@example.org\n---\nHello\n")
+    assert source.subject.strip() == "Hello world"
 
 
 def test_an_option_that_is_not_utf_8_is_named(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from batchmail.batch.options import DEFAULT_RETRY_DELAYS
-from batchmail.settings import Settings, durations, percentage
+from batchmail.settings import Settings, duration, durations, percentage
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
 ROWS = dict(
@@ -30,7 +30,7 @@ def test_the_defaults_are_those_of_the_program() -> None:
         if literal is None:
             continue
         if isinstance(default, timedelta):
-            assert durations(literal[1]) == (default,)
+            assert duration(literal[1]) == default
         elif isinstance(default, float):
             assert percentage(literal[1]) == default
         else:

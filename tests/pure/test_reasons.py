@@ -23,6 +23,19 @@ from batchmail.relay.stages import STAGES
             Cause(Stage.DATA, 554, "5.7.99"),
             "a rule of the mail system (security, spam or rate) forbids it (554 5.7.99 while sending DATA)",
         ),
+        (
+            Cause(Stage.MAIL, 530, "5.7.0"),
+            "the relay demands a login or encryption; set SMTP_USERNAME and SMTP_PASSWORD, or SMTP_TLS "
+            "(530 5.7.0 while sending MAIL FROM)",
+        ),
+        (
+            Cause(Stage.AUTH, 454, "4.7.0"),
+            "the relay cannot check the login at present (454 4.7.0 while logging in)",
+        ),
+        (
+            Cause(Stage.RCPT, 454, "4.5.3"),
+            "the message has too many recipients (454 4.5.3 while sending RCPT TO)",
+        ),
         (Cause(Stage.DOT, 250, "2.0.0"), "accepted by the relay (250 2.0.0 after the end of the message)"),
         (
             Cause(Stage.DOT),
@@ -35,6 +48,20 @@ from batchmail.relay.stages import STAGES
 )
 def test_a_cause_is_told_in_our_words(cause: Cause, expected: str) -> None:
     assert reason(cause) == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        (530, "demands a login or encryption; set SMTP_USERNAME and SMTP_PASSWORD"),
+        (534, "this kind of login is too weak"),
+        (535, "the login is wrong; check SMTP_USERNAME and SMTP_PASSWORD"),
+        (538, "needs an encrypted connection; set SMTP_TLS to starttls or implicit"),
+    ],
+)
+@pytest.mark.parametrize("enhanced", ["", "5.7.0", "5.7.1", "5.7.8", "5.0.0"])
+def test_a_code_about_the_login_says_more_than_its_enhanced_code(code: int, says: str, enhanced: str) -> None:
+    assert says in reason(Cause(Stage.MAIL, code, enhanced))
 
 
 @given(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from batchmail.errors import SettingsError
 from batchmail.locations import BucketUrl
-from batchmail.settings import read_settings
+from batchmail.settings import Settings, read_settings
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +78,8 @@ def test_a_store_may_be_a_bucket(monkeypatch: pytest.MonkeyPatch, location: str,
         ("file:///srv/the%20mail", Path("/srv/the mail")),
         ("~/mail", Path.home() / "mail"),
         ("s3:/x", Path("s3:/x")),
+        ("2031", Path("2031")),
+        ("null", Path("null")),
     ],
 )
 def test_a_store_is_a_folder_or_a_file_url(
@@ -271,3 +274,103 @@ def test_a_share_that_may_mean_something_else_is_refused(monkeypatch: pytest.Mon
     monkeypatch.setenv("BATCH_MAX_REJECTED", text)
     with pytest.raises(SettingsError, match="give a share from 0% to 100%, such as 20%, or off"):
         read_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("SMTP_PORT", "abc", "give a whole number from 1 to 65,535"),
+        ("SMTP_PORT", "70000", "give a whole number from 1 to 65,535"),
+        ("SMTP_TLS", "ssl", "give 'none', 'starttls' or 'implicit'"),
+        ("BATCH_CONNECTIONS", "0", "give a whole number from 1 to 2,000"),
+        ("BATCH_CONNECTIONS", "2001", "give a whole number from 1 to 2,000"),
+        ("BATCH_CONNECTIONS", "9" * 30, "give a whole number from 1 to 2,000"),
+        ("BATCH_SLICES", "1.5", "give a whole number, at least 1"),
+        ("BATCH_CACHED_WORKFLOWS", "-1", "give a whole number, at least 0"),
+        ("BATCH_HEARTBEAT_TIMEOUT", "0s", "give more than 0s, such as 30s, 5m or 1.5h"),
+        ("BATCH_TELL_AFTER", "0m", "give more than 0s, such as 30s, 5m or 1.5h"),
+        ("BATCH_RETRY_DELAYS", "1s,0s", "give more than 0s, such as 30s, 5m or 1.5h"),
+        ("BATCH_TASK_QUEUE", "a\udcff", "give text in UTF-8"),
+    ],
+)
+def test_what_a_setting_takes_is_said_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, allowed: str
+) -> None:
+    monkeypatch.setenv("SMTP_HOST", "h")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        read_settings()
+    assert str(caught.value) == f"{name}: {value!r} cannot be used: {allowed}."
+
+
+@pytest.mark.parametrize("name", [name.upper() for name in Settings.model_fields])
+@pytest.mark.parametrize(
+    "value", ["abc", "0", "-1", "1.5", "9" * 5000, "0s", "9" * 99 + "d", "a\udcff", " ", ","]
+)
+def test_no_setting_is_refused_in_the_words_of_a_library(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    said = ""
+    try:
+        read_settings()
+    except SettingsError as error:
+        said = str(error)
+    assert not re.search("Input|input|Value error|datetime|string|README", said)
+
+
+@pytest.mark.parametrize("host", ["user:secret@h", "smtp://user:secret@h:25", "a\n:secret\n@h"])
+def test_a_secret_beside_a_host_is_not_shown(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setenv("SMTP_HOST", host)
+    with pytest.raises(SettingsError) as caught:
+        read_settings()
+    assert str(caught.value).startswith("SMTP_HOST: the value (not shown) cannot be used: give ")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "smtp.example.org:25",
+        "[::1]",
+        "[::1]:25",
+        "a b",
+        " h",
+        "smtp://h",
+        "h/x",
+        "u@h",
+        "a..b",
+        "x" * 64,
+        "a\tb",
+    ],
+)
+def test_what_is_no_host_alone_is_refused_and_the_place_of_its_port_named(
+    monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    monkeypatch.setenv("SMTP_HOST", host)
+    with pytest.raises(SettingsError) as caught:
+        read_settings()
+    assert str(caught.value) == (
+        f"SMTP_HOST: {host!r} cannot be used: give the relay's name or IP address alone, "
+        "and its port as SMTP_PORT."
+    )
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "h",
+        "smtp.example.org",
+        "smtp.example.org.",
+        "my_relay",
+        "bücher.example",
+        "127.0.0.1",
+        "::1",
+        "fe80::1%eth0",
+    ],
+)
+def test_a_host_is_a_name_or_an_address(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setenv("SMTP_HOST", host)
+    relay = read_settings().relay
+    assert relay is not None
+    assert relay.host == host
