@@ -86,5 +86,9 @@ def _refusal(relay: Relay, stage: Stage, error: SMTPResponseException) -> Unusab
         answer = f"{code} {enhanced}".rstrip()
         what = f"it answered {answer} {STAGES[stage].phrase}"
         if stage is Stage.AUTH:
-            what = f"it refused the login ({answer}); check SMTP_USERNAME and SMTP_PASSWORD"
+            what = (
+                f"it cannot check the login at present ({answer})"
+                if 400 <= code < 500
+                else f"it refused the login ({answer}); check SMTP_USERNAME and SMTP_PASSWORD"
+            )
     return UnusableRelayError(relay, Cause(stage, code, enhanced), what)

@@ -140,6 +140,12 @@ async def test_a_mechanism_the_relay_does_not_know_after_all_is_passed_over(star
     await sends(relay, Tls.NONE, **LOGGED_IN)
 
 
+async def test_a_login_that_cannot_be_checked_at_present_is_not_called_wrong(start_relay: StartRelay) -> None:
+    later = Fault(stage="auth", reply="454 4.7.0 Temporary authentication failure")
+    fault = await fault_of(relay_of(start_relay(Behaviour(login=LOGIN, faults=(later,))), **LOGGED_IN))
+    assert "it cannot check the login at present (454 4.7.0)" in str(fault)
+
+
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "CRAM-MD5"])
 async def test_a_wrong_login_is_a_fault_of_the_relay(start_relay: StartRelay, mechanism: str) -> None:
     relay = start_relay(Behaviour(login=("news", "another word"), mechanisms=(mechanism,)))

@@ -31,6 +31,7 @@ def test_nothing_before_mail_is_the_recipients_fault(stage: Stage, code: int, en
         (530, "5.7.0"),
         (530, ""),
         (535, "5.7.8"),
+        (534, "5.7.9"),
         (538, "5.7.11"),
         (550, "5.1.7"),
         (450, "4.1.7"),
