@@ -123,7 +123,8 @@ async def test_a_server_that_admits_few_requests_slows_a_batch_and_no_more(bench
 @pytest.mark.parametrize("options", [{"faults": NOW_AND_THEN}], ids=["now and then"])
 async def test_a_database_whose_calls_fail_now_and_then(bench: Bench) -> None:
     await bench.worker()
-    handle = await bench.start(RECIPIENTS, in_doubt="hold", **ONE_SLICE)
+    twice_as_many = {**ONE_SLICE, "slice_size": 2 * RECIPIENTS}  # of so many heartbeats one surely fails
+    handle = await bench.start(2 * RECIPIENTS, in_doubt="hold", **twice_as_many)
     result = await assert_that_it_goes_on(bench, handle, CONNECTIONS)
     assert max(bench.accepted().values()) == 1, "under hold nobody is ever accepted twice"
     assert result.sent > 0
