@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 
 from dotenv import dotenv_values
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
@@ -47,8 +49,10 @@ async def connect(*, address: str | None = None, namespace: str | None = None) -
 
 
 def _configuration() -> ClientConnectConfig:
+    environment = _environment()
+    _check_file(environment)
     try:
-        config = ClientConfig.load_client_connect_config(override_env_vars=_environment())
+        config = ClientConfig.load_client_connect_config(override_env_vars=environment)
     except OSError as error:
         raise SettingsError(
             f"Temporal's configuration names {error.filename}, which cannot be read: {error.strerror}."
@@ -62,6 +66,19 @@ def _configuration() -> ClientConnectConfig:
         )
     _check_api_key(config)
     return config
+
+
+def _check_file(environment: Mapping[str, str]) -> None:
+    """Raise SettingsError for a configuration file that is not there: the SDK would go without it, and so to
+    localhost, without TLS."""
+    if not (name := environment.get("TEMPORAL_CONFIG_FILE")):
+        return
+    try:
+        Path(name).stat()
+    except OSError as error:
+        raise SettingsError(
+            f"TEMPORAL_CONFIG_FILE names {name}, which cannot be read: {error.strerror}."
+        ) from None
 
 
 def _check_api_key(config: ClientConnectConfig) -> None:

@@ -193,6 +193,32 @@ async def test_a_configuration_file_that_does_not_parse_is_refused(
     assert "Temporal's configuration cannot be used" in await said_by_connect()
 
 
+@pytest.mark.parametrize("in_dotenv", [False, True])
+async def test_a_configuration_file_that_is_not_there_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, in_dotenv: bool
+) -> None:
+    """The SDK would go without it: to localhost, and without the TLS and the API key it holds."""
+    monkeypatch.chdir(tmp_path)
+    if in_dotenv:
+        monkeypatch.delenv("TEMPORAL_CONFIG_FILE")
+        Path(".env").write_text("TEMPORAL_CONFIG_FILE=/nowhere/temporal.toml\n")
+    else:
+        monkeypatch.setenv("TEMPORAL_CONFIG_FILE", "/nowhere/temporal.toml")
+    assert await said_by_connect() == (
+        "TEMPORAL_CONFIG_FILE names /nowhere/temporal.toml, which cannot be read: No such file or directory."
+    )
+
+
+async def test_a_profile_that_the_configuration_file_does_not_have_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "temporal.toml").write_text('[profile.default]\naddress = "127.0.0.1:1"\n')
+    monkeypatch.setenv("TEMPORAL_CONFIG_FILE", str(tmp_path / "temporal.toml"))
+    assert "at 127.0.0.1:1" in await said_by_connect()
+    monkeypatch.setenv("TEMPORAL_PROFILE", "prod")
+    assert "Profile 'prod' not found" in await said_by_connect()
+
+
 async def test_an_explicit_address_reads_no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEMPORAL_PROFILE", "nope")
     monkeypatch.setenv("TEMPORAL_TLS", "true")
