@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import count
 
@@ -30,19 +30,21 @@ def possible_ids(job: Job, wishes: Wishes) -> Iterator[str]:
             return
 
 
-async def answered_before(store: Store, batch_id: str, job: Job) -> BatchResult | None:
+async def answered_before(store: Store, batch_id: str, admins: Sequence[str]) -> BatchResult | None:
     """The result of a batch that needs nothing any more, so that no server has to be asked.
 
     One whose admins may be waiting for their mail is not answered here: its workflow may still run.
     """
     receipt = await load_receipt(store, batch_id)
-    return receipt if receipt and (receipt.admin_notified or not job.options.admins) else None
+    return receipt if receipt and (receipt.admin_notified or not admins) else None
 
 
-async def purged_on(store: Store, batch_id: str) -> datetime | None:
-    """When the batch was purged, if it was. Raises StoreError."""
-    cut = await load_cut(store, cut_name(batch_id))
-    return cut.purged if cut else None
+async def as_kept(store: Store, result: BatchResult) -> tuple[BatchResult, datetime | None]:
+    """A result of before, and when its batch was purged: the report is gone then. Raises StoreError."""
+    cut = await load_cut(store, cut_name(result.batch_id))
+    if cut is None or cut.purged is None:
+        return result, None
+    return result.model_copy(update={"report": ""}), cut.purged
 
 
 async def check_name(store: Store, batch_id: str, job: Job) -> bool:

@@ -11,12 +11,14 @@ import uvloop
 from batchmail.batch.options import BatchOptions
 from batchmail.batch.orders import Order, command
 from batchmail.batch.progress import Doing
+from batchmail.batch.result import BatchResult
 from batchmail.batch.standing import Silence, Standing
 from batchmail.cli.help import GroupedHelp
 from batchmail.cli.interruption import Interruption, interruptible
+from batchmail.cli.names import answered_before, as_kept
 from batchmail.cli.pace import Pace
 from batchmail.cli.screen import Screen
-from batchmail.cli.summary import show_summary
+from batchmail.cli.summary import exit_code, show_summary
 from batchmail.cli.watching import amount, notes_on
 from batchmail.client import Batch, find
 from batchmail.engine.connect import connect
@@ -42,6 +44,7 @@ class _OrderHelp(GroupedHelp):
             "Exit codes",
             (
                 ("0", "done, or it was so already"),
+                ("1", "asked for the status: the batch has ended, and somebody was not sent"),
                 ("2", "there is no such batch, or it has ended"),
                 ("3", "Temporal or the store is out of reach, or no worker answers"),
             ),
@@ -83,10 +86,16 @@ class Call(NamedTuple):
     async def run(self, interruption: Interruption) -> int:
         """Do what was asked. Raises RefusedError, EngineError, StoreError."""
         interruption.farewell = "Stopped."
+        store = Store(self.settings.store_location)
         async with AsyncExitStack() as stack:
-            batch = await self._find(stack)
+            try:
+                batch = await self._find(store, stack)
+            except EngineError:
+                if result := await self._answered(store):
+                    return await self._ended(store, result)
+                raise
             if batch.had_ended:
-                return await self._ended(batch)
+                return await self._ended(store, await batch.result())
             standing = await batch.look()
             if self.order is Order.STATUS:
                 return self._show(standing)
@@ -99,7 +108,7 @@ class Call(NamedTuple):
             self.screen.result(self._done(heard=standing.silent is None))
         return 0
 
-    async def _find(self, stack: AsyncExitStack) -> Batch:
+    async def _find(self, store: Store, stack: AsyncExitStack) -> Batch:
         settings = self.settings
         address = None
         if self.dev:
@@ -108,7 +117,7 @@ class Call(NamedTuple):
             )
             address = (await stack.enter_async_context(server)).address
         client = await connect(address=address)
-        found = await find(client, Store(settings.store_location), self.batch_id)
+        found = await find(client, store, self.batch_id)
         if found is None:
             raise RefusedError(
                 f"No batch {self.batch_id} runs or has ended on this Temporal server: "
@@ -116,12 +125,19 @@ class Call(NamedTuple):
             )
         return found
 
-    async def _ended(self, batch: Batch) -> int:
+    async def _answered(self, store: Store) -> BatchResult | None:
+        """What the receipt says of a batch that has ended, for whoever asks while Temporal is away."""
         if self.order is not Order.STATUS:
-            raise RefusedError(f"Batch {batch.id} has ended: there is nothing to {self.order}.")
-        self.screen.result(f"Batch {batch.id} has ended.")
-        show_summary(await batch.result(), BatchOptions(), self.screen)
-        return 0
+            return None
+        return await answered_before(store, self.batch_id, self.settings.admin_email)
+
+    async def _ended(self, store: Store, result: BatchResult) -> int:
+        if self.order is not Order.STATUS:
+            raise RefusedError(f"Batch {self.batch_id} has ended: there is nothing to {self.order}.")
+        result, purged = await as_kept(store, result)
+        self.screen.result(f"Batch {self.batch_id} has ended.")
+        show_summary(result, BatchOptions(), self.screen, purged)
+        return exit_code(result)
 
     def _why_not(self, standing: Standing) -> str | None:
         """What it was so already; raises RefusedError where it cannot be."""

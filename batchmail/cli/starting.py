@@ -12,7 +12,7 @@ from batchmail.cli.dry_run import dry_run
 from batchmail.cli.interruption import Interruption
 from batchmail.cli.job import Job, read_job, show_job
 from batchmail.cli.mailed_before import MailedBefore, mailed_before
-from batchmail.cli.names import answered_before, check_name, possible_ids, purged_on
+from batchmail.cli.names import answered_before, as_kept, check_name, possible_ids
 from batchmail.cli.screen import Screen, json_line
 from batchmail.cli.summary import exit_code, show_summary
 from batchmail.cli.surroundings import Surroundings, Working, surroundings
@@ -52,7 +52,7 @@ class Command(NamedTuple):
             return await dry_run(job, first_choice, store, screen, json_wanted=wishes.json_wanted)
         if not wishes.again:
             await check_name(store, first_choice, job)
-            if result := await answered_before(store, first_choice, job):
+            if result := await answered_before(store, first_choice, job.options.admins):
                 return await self._ended(store, result, job, before=True)
         async with AsyncExitStack() as stack:
             here = await stack.enter_async_context(surroundings(wishes, settings, self.working, screen))
@@ -171,10 +171,9 @@ class Command(NamedTuple):
 
     async def _ended(self, store: Store, result: BatchResult, job: Job, *, before: bool) -> int:
         screen = self.screen
-        purged = await purged_on(store, result.batch_id) if before else None
-        if purged is not None:
-            result = result.model_copy(update={"report": ""})
+        purged = None
         if before:
+            result, purged = await as_kept(store, result)
             screen.fact(
                 "batch", f"{result.batch_id} has ended before: this is its result, nobody was mailed now"
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime
 
 import pytest
 
@@ -58,6 +59,45 @@ def test_a_batch_whose_admins_may_wait_for_their_mail_is_looked_for_on_the_serve
     starter("--list", starter.list, "--admin", "boss@example.com", code=3)
     keep_receipt(starter, batch_id_of(starter), admin_notified=True)
     starter("--list", starter.list, "--admin", "boss@example.com", code=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "words"),
+    [
+        ({}, 0, "Batch spring has ended.\nAll 2 recipients were mailed in 1.5 s.\n"),
+        ({"sent": 1, "rejected": 1}, 1, "1 of 2 recipients mailed in 1.5 s.\n  rejected  1"),
+    ],
+)
+def test_the_status_of_a_finished_batch_is_answered_while_temporal_is_away(
+    starter: Starter, changes: dict[str, object], code: int, words: str
+) -> None:
+    assert "No Temporal server answers" in starter("status", "spring", code=3).error
+    keep_receipt(starter, "spring", **changes)
+    assert words in starter("status", "spring", code=code).out
+    for order in ("pause", "resume", "cancel"):
+        starter(order, "spring", code=3)
+
+
+def test_the_status_says_when_the_report_was_purged(starter: Starter) -> None:
+    keep_receipt(starter, "spring", report="/srv/report.csv")
+    assert "/srv/report.csv" in starter("status", "spring", code=0).out
+    cut = BatchCut(
+        snapshot="a" * 32, message="a" * 32, slice_size=1, purged=datetime(2031, 4, 1, 12, tzinfo=UTC)
+    )
+    asyncio.run(Store(starter.store).put(cut_name("spring"), cut.model_dump_json().encode()))
+    said = starter("status", "spring", code=0).out
+    assert "purged on 2031-04-01" in said
+    assert "/srv/report.csv" not in said
+
+
+def test_the_status_of_a_batch_whose_admins_may_wait_for_their_mail_is_asked_of_temporal(
+    starter: Starter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADMIN_EMAIL", "boss@example.com")
+    keep_receipt(starter, "spring")
+    starter("status", "spring", code=3)
+    keep_receipt(starter, "spring", admin_notified=True)
+    starter("status", "spring", code=0)
 
 
 def test_again_does_not_answer_from_the_receipt(starter: Starter) -> None:
