@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 import uvloop
+from typer.exceptions import TyperException
 
 from batchmail.batch.options import InDoubt
 from batchmail.batch.orders import Order
@@ -30,6 +32,10 @@ _WHAT, _WHO, _HOW, _RUN, _OUTPUT = (
     "Where it runs",
     "Output",
 )
+
+
+_PURGE = "purge"
+_COMMANDS = (*Order, _PURGE)
 
 
 class StarterHelp(GroupedHelp):
@@ -243,30 +249,38 @@ class _Call:
 
 def run(working: Working) -> NoReturn:
     """The whole of starter.py: `working` serves the task queue with --dev."""
+    os.umask(0o077)  # what it leaves behind names lists, batches and admins
     leave(main(working, sys.argv[1:]))
 
 
 def main(working: Working, arguments: Sequence[str]) -> int:
     """The exit code of a call with these arguments; every failure is one line on stderr."""
-    if arguments and arguments[0] == "purge":
+    word, others = _word(arguments)
+    if word == _PURGE:
         return called(
             purge.app,
             "python starter.py purge",
-            arguments[1:],
+            others,
             screen := Screen(),
             screen,
             comfort="the same command goes on with what is left",
         )
-    if arguments and arguments[0] in set(Order):
+    if word in set(Order):
         return called(
-            orders.app_for(Order(arguments[0])),
-            f"python starter.py {arguments[0]}",
-            arguments[1:],
+            orders.app_for(Order(word)),
+            f"python starter.py {word}",
+            others,
             screen := Screen(),
             screen,
             comfort="the batch is safe, whether it has heard of it or not",
         )
     call = _Call(working, arguments)
+    if word:
+        call.screen.error(
+            f"No such command: {word}; there are {', '.join(Order)} and {_PURGE}, and a list is given with "
+            "--list: see python starter.py --help."
+        )
+        return 2
     return called(
         app,
         "python starter.py",
@@ -275,3 +289,22 @@ def main(working: Working, arguments: Sequence[str]) -> int:
         call.screen,
         comfort="the batch, if started, is safe: the same command goes on with it",
     )
+
+
+def _word(arguments: Sequence[str]) -> tuple[str, list[str]]:
+    """The command that is called, and what was given beside it, before or behind; "" for the starter itself.
+
+    A word beside --list that is no command is the starter's to refuse.
+    """
+    starter_itself = typer.main.get_command(app)
+    context = typer.Context(starter_itself, allow_interspersed_args=False)
+    try:
+        options, behind, _ = starter_itself.make_parser(context).parse_args([*arguments])
+        place, is_starter = len(arguments) - len(behind), "list_" in options
+    except TyperException:  # an option of a command's own, or of nobody's: that one or the starter says so
+        place = next((at for at, one in enumerate(arguments) if one in _COMMANDS), len(arguments))
+        is_starter = True
+    word = arguments[place] if place < len(arguments) else ""
+    if word not in _COMMANDS and is_starter:
+        return "", [*arguments]
+    return word, [*arguments[:place], *arguments[place + 1 :]]

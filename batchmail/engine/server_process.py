@@ -24,7 +24,9 @@ from batchmail.engine.ports import LOOPBACK, Ports
 from batchmail.engine.waiting import Wait, is_held, last_line, try_lock
 
 # The shell becomes the server, so it knows the pid, and the file is complete before the server runs.
+# The database, which names lists and admins, is its owner's alone.
 _WRITE_AND_BECOME = """
+umask 077
 printf '{"pid": %d, "port": %d, "ui_port": %d}\\n' "$$" "$1" "$2" >&0
 shift 2
 exec "$@"
@@ -93,6 +95,12 @@ class ServerFiles(NamedTuple):
         """What the server printed since its last start."""
         return self.state / "temporal.log"
 
+    def make_private(self) -> None:
+        """Leave database, its journal and log to their owner alone: earlier versions let everybody read."""
+        for file in (self.log, *self.state.glob(f"{self.database.name}*")):
+            with suppress(FileNotFoundError, PermissionError):
+                file.chmod(0o600)
+
 
 def is_running(files: ServerFiles) -> bool:
     """Whether a server runs on this state folder, answering or not."""
@@ -124,6 +132,7 @@ def launch(program: Path, files: ServerFiles, ports: Ports) -> subprocess.Popen[
         _lock_for_good(record)
         os.ftruncate(record, 0)
         with files.log.open("wb") as log:
+            files.make_private()
             return subprocess.Popen(  # noqa: S603
                 ["/bin/sh", "-c", _WRITE_AND_BECOME, "sh", *map(str, ports), *command],
                 cwd=files.state,

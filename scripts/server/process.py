@@ -41,6 +41,7 @@ class Process:
                 raise AssertionError(f"{self.name} is running already")
             os.ftruncate(record, 0)
             with self.log.open("wb") as log:
+                self.log.chmod(0o600)
                 self._child = subprocess.Popen(  # noqa: S603
                     ["/bin/sh", "-c", _WRITE_AND_BECOME, "sh", *map(str, command)],
                     cwd=self._folder,
