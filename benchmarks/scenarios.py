@@ -238,12 +238,13 @@ def _notes(
 
 def _costs(runs: Sequence[OurRun], size: Size) -> Iterator[str]:
     """What a million recipients cost, by the middle of the runs."""
-    for what, values in (
-        ("billable actions in Temporal Cloud", [run.actions for run in runs]),
-        ("octets of the database's log (WAL)", [run.wal for run in runs]),
-        ("octets by which the database grows", [run.growth for run in runs]),
+    for what, values, least in (
+        ("billable actions in Temporal Cloud", [run.actions for run in runs], 0),
+        ("octets of the database's log (WAL)", [run.wal for run in runs], 0),
+        # It grows by whole pages: a smaller run's few would be multiplied.
+        ("octets by which the database grows", [run.growth for run in runs], 100_000),
     ):
-        if any(values):
+        if any(values) and size.recipients >= least:
             yield f"a million recipients, by this run: {median(values) * 1e6 / size.recipients:,.0f} {what}"
 
 

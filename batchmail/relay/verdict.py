@@ -29,7 +29,7 @@ _BODY_BEGUN = {Stage.BODY, Stage.DOT}
 _RECIPIENTS_TURN = {Stage.RCPT, Stage.DATA}
 
 _LOGIN_CODES = {530, 534, 535, 538}
-"""Login needed, its mechanism too weak, login wrong, encryption needed for this login (RFC 4954, section 6)."""
+"""Login needed, mechanism too weak, login wrong, encryption needed for it (RFC 4954, section 6)."""
 
 _SENDER_SUBJECTS = {"1.7", "1.8"}
 """Bad sender's mailbox, bad sender's system (RFC 3463, section 3.2), whatever the class."""
