@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Protocol
@@ -13,7 +14,7 @@ from typing import Protocol
 from batchmail.batch.batch_cut import cut_name
 from batchmail.batch.ids import mail_token
 from batchmail.batch.recipients import Recipient
-from batchmail.errors import StoreError
+from batchmail.errors import MessageError, StoreError
 from batchmail.lists.snapshot import load_snapshot, read_recipients
 from batchmail.message.compiled import CompiledMessage, compile_message, rfc5322_date
 from batchmail.message.source import MessageSource, load_message
@@ -105,8 +106,16 @@ def _compiled(
     source: MessageSource, fields: tuple[str, ...], list_name: str, accepted: bool
 ) -> CompiledMessage:
     with _one_at_a_time:
-        return _kept(source, fields, list_name, accepted=accepted)
+        return _kept(source, fields, list_name, accepted)
+
+
+@lru_cache(maxsize=8)
+def _kept(source: MessageSource, fields: tuple[str, ...], list_name: str, accepted: bool) -> CompiledMessage:
+    """One for the opening and all slices; one that is refused by now, for slices alone."""
+    if accepted:
+        with suppress(MessageError):
+            return _kept(source, fields, list_name, False)
+    return compile_message(source, fields, list_name, accepted=accepted)
 
 
 _one_at_a_time = threading.Lock()
-_kept = lru_cache(maxsize=4)(compile_message)
