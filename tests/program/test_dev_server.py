@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -241,7 +242,11 @@ async def test_the_server_is_not_rate_limited(temporal_server: str) -> None:
     """Listing is where the usual limit is lowest: a hundred calls a second."""
     client = await connect(address=temporal_server)
     request = ListWorkflowExecutionsRequest(namespace="default")
-    lists = (client.workflow_service.list_workflow_executions(request, retry=False) for _ in range(300))
+    patience = timedelta(minutes=1)
+    lists = (
+        client.workflow_service.list_workflow_executions(request, retry=False, timeout=patience)
+        for _ in range(300)
+    )
     await asyncio.gather(*lists)
 
 
